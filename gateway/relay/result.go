@@ -1,0 +1,94 @@
+package relay
+
+import (
+	"fmt"
+	"time"
+)
+
+// Stage is how far a transaction or a probe got.
+type Stage int
+
+// The stages in the order they happen.
+const (
+	Resolve  Stage = iota // DNS
+	Connect               // TCP
+	TLS                   // implicit TLS (RFC 8314)
+	Greeting              // 220
+	Hello                 // EHLO
+	StartTLS              // STARTTLS and its handshake (RFC 3207)
+	Auth                  // RFC 4954
+	Mail
+	Rcpt
+	Data // 354
+	Body
+	Dot // from the first octet of the final dot on
+)
+
+var stageNames = [...]string{"dns", "connect", "tls", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "dot"}
+
+func (s Stage) String() string { return stageNames[s] }
+
+// Reply is one SMTP reply (RFC 5321 4.2). Enhanced is "" when there is none or
+// when its class is not the code's (RFC 3463, RFC 2034). Text is as received,
+// its lines joined by a line feed: it must be escaped wherever it is shown.
+type Reply struct {
+	Code     int
+	Enhanced string
+	Text     string
+}
+
+func (r Reply) String() string { return fmt.Sprintf("%d %s", r.Code, r.Text) }
+
+// Positive says 2xx: the first digit decides (RFC 5321 4.2.1).
+func (r Reply) Positive() bool { return r.Code/100 == 2 }
+
+// Envelope is what the upstream is asked to carry.
+type Envelope struct {
+	ReversePath string
+	Recipients  []string
+	Size        int64 // octets of the body, exact
+	EightBit    bool  // goes only where 8BITMIME is offered (RFC 6152)
+}
+
+// RcptResult is what became of one recipient in a transaction: the stage that
+// decided, and either a reply or an error.
+type RcptResult struct {
+	Stage Stage
+	Reply Reply
+	Err   error // no reply: connection, TLS, protocol or local fault
+	// InDoubt: the dot was, or may have been, sent and no reply to it came.
+	InDoubt bool
+}
+
+// Accepted says that this recipient was delivered: a 2xx to the dot.
+func (r RcptResult) Accepted() bool { return r.Err == nil && r.Stage == Dot && r.Reply.Positive() }
+
+// Result is all that comes back from Deliver.
+type Result struct {
+	Endpoint string // the URL host:port that was used, "" when none answered
+	// Rcpts answers Envelope.Recipients one by one. Where the whole
+	// transaction failed before RCPT, all are alike.
+	Rcpts []RcptResult
+	// Served: the upstream answered MAIL or later, so it is alive.
+	Served bool
+	// Stopped: BeforeDot said no, or ctx ended before the dot; no recipient was
+	// sent and nothing may be charged.
+	Stopped error
+	Took    time.Duration
+}
+
+// Error is a fault with the stage it happened in.
+type Error struct {
+	Stage Stage
+	Reply Reply // when a reply was the fault
+	Err   error
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Stage, e.Err)
+	}
+	return fmt.Sprintf("%s: %s", e.Stage, e.Reply)
+}
+
+func (e *Error) Unwrap() error { return e.Err }

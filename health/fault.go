@@ -1,0 +1,37 @@
+package health
+
+import (
+	"context"
+	"time"
+)
+
+// Kind is what a fault is about; it decides which machine is charged and what
+// clears it.
+type Kind string
+
+// The kinds. Network and identity faults are seen by probes too, so reach
+// keeps them and a passing probe clears them; the others open the breaker,
+// which no probe clears.
+const (
+	None     Kind = ""         // no fault
+	Network  Kind = "network"  // DNS, TCP, greeting, EHLO
+	Identity Kind = "identity" // TLS: who answers is not proven
+	Session  Kind = "session"  // protocol trouble, lost connections, 421
+	Account  Kind = "account"  // bad credentials, blocked account
+	Quota    Kind = "quota"
+	Policy   Kind = "policy"
+)
+
+// Fault is one observed failure of an upstream; its zero value is a success.
+type Fault struct {
+	Kind   Kind      `json:"kind"`
+	Reason string    `json:"reason"` // for people: escaped, no secret
+	Until  time.Time `json:"until"`  // told or chosen end; zero: the kind's own cool-down
+}
+
+// OK says that nothing failed.
+func (f Fault) OK() bool { return f.Kind == None }
+
+// Prober tries an upstream the cheap way (TCP, TLS, EHLO, QUIT) and says what
+// failed. Its ctx carries the probe's time-out.
+type Prober func(ctx context.Context) Fault

@@ -1,0 +1,164 @@
+package queue
+
+import (
+	"time"
+)
+
+// State is where a message is in its life.
+type State string
+
+// The states of a message. Whether a queued message is waiting or ready is
+// only its due time compared with now.
+const (
+	Queued State = "queued"
+	Leased State = "leased" // a pass owns it
+	Held   State = "held"   // waits for a person
+	Done   State = "done"   // no recipient pending; the body is gone
+)
+
+// RcptState is where one recipient is. All but Pending are final.
+type RcptState string
+
+// The states of a recipient.
+const (
+	Pending   RcptState = "pending"
+	Delivered RcptState = "delivered" // an upstream answered 2xx to the dot
+	Failed    RcptState = "failed"    // refused for good, or failed by a person
+	Expired   RcptState = "expired"   // too old
+	Dropped   RcptState = "dropped"   // ended by a person, without a notice
+)
+
+// Want is what a person asked of a leased message; it takes effect before the
+// next dot, else when the pass settles.
+type Want string
+
+// The wishes that can wait on a lease.
+const (
+	WantNothing Want = ""
+	WantHold    Want = "hold"
+	WantDrop    Want = "drop"
+)
+
+// Message is one accepted mail: its envelope, how far each recipient is, and
+// what was tried. The body is kept apart (Store.OpenBody). All times are UTC.
+type Message struct {
+	ID       ID        `json:"id"`
+	State    State     `json:"state"`
+	Accepted time.Time `json:"accepted"`
+	// Online is the odometer of time online (health) when it was accepted.
+	Online time.Duration `json:"online"`
+
+	ReversePath string      `json:"from"` // "" is the null reverse-path
+	Recipients  []Recipient `json:"to"`
+	Size        int64       `json:"size"`      // octets as stored
+	EightBit    bool        `json:"eight_bit"` // holds octets above 127 (RFC 6152)
+	Notice      bool        `json:"notice"`    // made by mailroam: never answered by another notice
+	Client      Client      `json:"client"`
+
+	Filing
+	Held     Hold      `json:"held,omitzero"`     // why and since when, in state Held
+	Released time.Time `json:"released,omitzero"` // when a person last let it go: 30 days count from here
+	Ended    time.Time `json:"ended,omitzero"`    // in state Done
+	Tries    int       `json:"attempts"`          // passes that counted
+	Attempts []Attempt `json:"timeline"`          // the last MaxAttempts, oldest first
+	Refusals []Refusal `json:"refusals,omitempty"`
+}
+
+// Client is who submitted a message.
+type Client struct {
+	Addr string `json:"addr"` // IP address
+	Helo string `json:"helo"`
+}
+
+// Filing says where the store keeps a queued message and when it is looked at
+// again. Dispatch decides it; stores only obey.
+type Filing struct {
+	Lane string    `json:"lane"` // "" must be filed anew before it is sent
+	Due  time.Time `json:"due"`
+	// Age is the earliest moment at which the clock alone may change what
+	// happens to the message; no lane filters it.
+	Age time.Time `json:"age"`
+}
+
+// Hold is why a message waits for a person.
+type Hold struct {
+	Reason string    `json:"reason"`
+	By     string    `json:"by"` // "operator" or "mailroam"
+	Since  time.Time `json:"since"`
+}
+
+// Recipient is one forward-path and what became of it.
+type Recipient struct {
+	Address string    `json:"address"`
+	State   RcptState `json:"state"`
+	Doubt   *Doubt    `json:"doubt,omitempty"` // only while Pending
+	Last    Answer    `json:"last,omitzero"`   // the answer that decided, or the last one
+}
+
+// Doubt says that an upstream may already hold a copy. It ends by a 2xx from
+// that upstream or by its release, by nothing else.
+type Doubt struct {
+	Upstream string        `json:"upstream"`
+	At       time.Time     `json:"at"`
+	Online   time.Duration `json:"online"`  // odometer at the beginning, 0 when not known
+	Crash    bool          `json:"crash"`   // the process died; else the loss was witnessed
+	Refused  int           `json:"refused"` // times that upstream turned the retry away
+}
+
+// Answer is what an upstream said about a recipient, or what went wrong.
+type Answer struct {
+	Upstream string    `json:"upstream,omitempty"`
+	Code     int       `json:"code,omitempty"`
+	Enhanced string    `json:"enhanced,omitempty"`
+	Text     string    `json:"text,omitempty"` // escaped, bounded
+	At       time.Time `json:"at,omitzero"`
+}
+
+// Attempt is one try of a message at one upstream.
+type Attempt struct {
+	At          time.Time     `json:"at"`
+	Took        time.Duration `json:"took"`
+	Upstream    string        `json:"upstream"`
+	Endpoint    string        `json:"endpoint,omitempty"`
+	Stage       string        `json:"stage"`   // how far it got
+	Verdict     string        `json:"verdict"` // delivered, next, later, bounce, in-doubt
+	Code        int           `json:"code,omitempty"`
+	Enhanced    string        `json:"enhanced,omitempty"`
+	Text        string        `json:"text,omitempty"`
+	Why         string        `json:"why,omitempty"`   // why the next step was chosen
+	Rcpts       []int         `json:"rcpts,omitempty"` // indexes; nil means all
+	Interrupted bool          `json:"interrupted,omitempty"`
+}
+
+// MaxAttempts bounds the timeline kept with a message.
+const MaxAttempts = 20
+
+// Refusal remembers that an upstream turned this very message away, and until
+// when it is not asked again.
+type Refusal struct {
+	Upstream string    `json:"upstream"`
+	Until    time.Time `json:"until"`
+	Perm     bool      `json:"perm,omitempty"` // a 5xx
+	Answer   Answer    `json:"answer"`
+}
+
+// Pending lists the indexes of the recipients still to be served.
+func (m *Message) Pending() []int {
+	var open []int
+	for i := range m.Recipients {
+		if m.Recipients[i].State == Pending {
+			open = append(open, i)
+		}
+	}
+	return open
+}
+
+// InDoubt names the upstream that may hold a copy, "" when none does.
+func (m *Message) InDoubt() string {
+	for i := range m.Recipients {
+		if r := &m.Recipients[i]; r.State == Pending && r.Doubt != nil {
+			return r.Doubt.Upstream
+		}
+	}
+	return ""
+}

@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// New builds the stored message from a draft of the given size.
+func (n NewMessage) New(size int64) Message {
+	m := Message{
+		ID: n.ID, State: Queued, Accepted: n.Accepted.UTC(), Online: n.Online,
+		ReversePath: n.ReversePath, Size: size, EightBit: n.EightBit, Notice: n.Notice,
+		Client: n.Client, Filing: n.Filing,
+	}
+	for _, a := range n.Recipients {
+		m.Recipients = append(m.Recipients, Recipient{Address: a, State: Pending})
+	}
+	return m
+}
+
+// Record stores results. A recipient that is settled keeps its standing: it is
+// never offered again, so nothing later can be truer.
+func (m *Message) Record(rs []RcptResult) {
+	for _, r := range rs {
+		if r.Index < 0 || r.Index >= len(m.Recipients) {
+			continue
+		}
+		rc := &m.Recipients[r.Index]
+		if rc.State != Pending {
+			continue
+		}
+		rc.State, rc.Doubt, rc.Last = r.State, r.Doubt, r.Last
+		if rc.State != Pending {
+			rc.Doubt = nil
+		}
+	}
+}
+
+// Settle applies the outcome of a pass, and a person's wish that waited for
+// it, and gives the message its next state.
+func (m *Message) Settle(o Outcome, want Want) {
+	m.Record(o.Rcpts)
+	m.log(o.Attempts...)
+	if o.Counted {
+		m.Tries++
+	}
+	m.Refusals = o.Refusals
+	if want == WantDrop {
+		m.end(Dropped, Answer{Text: "dropped by the operator", At: o.At})
+	}
+	switch {
+	case len(m.Pending()) == 0:
+		m.finish(o.At)
+	case want == WantHold:
+		m.hold(Hold{Reason: "held by the operator", By: "operator", Since: o.At.UTC()})
+	case o.Hold.Reason != "":
+		m.hold(o.Hold)
+	default:
+		m.State, m.Filing = Queued, o.Filing
+	}
+}
+
+// Interrupt turns a lease that outlived its process into mail that can be
+// judged again: queued in the empty lane, due now. A lease that named no
+// upstream sent nothing. Else what was already known is kept, and every
+// recipient still pending is in doubt at the upstream the lease names.
+func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, want Want, now time.Time) {
+	m.State, m.Lane, m.Due = Queued, "", now.UTC()
+	m.Record(known)
+	if upstream != "" {
+		for _, i := range m.Pending() {
+			if rcpts == nil || slices.Contains(rcpts, i) {
+				m.Recipients[i].Doubt = &Doubt{Upstream: upstream, At: now.UTC(), Crash: true}
+			}
+		}
+		m.log(Attempt{At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
+			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first"})
+	}
+	switch {
+	case want == WantDrop:
+		m.end(Dropped, Answer{Text: "dropped by the operator", At: now})
+		m.finish(now)
+	case len(m.Pending()) == 0:
+		m.finish(now)
+	case want == WantHold:
+		m.hold(Hold{Reason: "held by the operator", By: "operator", Since: now.UTC()})
+	}
+}
+
+// Do applies a person's verb to a message that no pass owns. It reports
+// whether anything changed; a verb that makes no sense in a state does nothing.
+func (m *Message) Do(op Op) bool {
+	switch {
+	case op.Verb == OpHold && m.State == Queued:
+		m.hold(Hold{Reason: op.Reason, By: op.By, Since: op.At.UTC()})
+	case op.Verb == OpRelease && m.State == Held:
+		at := op.At.UTC()
+		m.State, m.Held, m.Released, m.Refusals = Queued, Hold{}, at, nil
+		m.Filing = Filing{Due: at, Age: at}
+	case op.Verb == OpRetry && m.State == Queued:
+		m.Lane, m.Due, m.Refusals = "", op.At.UTC(), nil
+	case op.Verb == OpFail && (m.State == Queued || m.State == Held):
+		m.end(Failed, Answer{Text: op.Reason, At: op.At.UTC()})
+		m.finish(op.At)
+	case op.Verb == OpDrop && (m.State == Queued || m.State == Held):
+		m.end(Dropped, Answer{Text: op.Reason, At: op.At.UTC()})
+		m.finish(op.At)
+	default:
+		return false
+	}
+	return true
+}
+
+// WantOf is the wish that a verb leaves on a leased message.
+func WantOf(v Verb) Want {
+	switch v {
+	case OpHold:
+		return WantHold
+	case OpDrop:
+		return WantDrop
+	}
+	return WantNothing
+}
+
+func (m *Message) hold(h Hold) { m.State, m.Held = Held, h }
+
+func (m *Message) end(s RcptState, why Answer) {
+	for _, i := range m.Pending() {
+		r := &m.Recipients[i]
+		r.State, r.Doubt = s, nil
+		why.Upstream = r.Last.Upstream
+		r.Last = why
+	}
+}
+
+func (m *Message) finish(at time.Time) {
+	m.State, m.Ended, m.Filing, m.Held = Done, at.UTC(), Filing{}, Hold{}
+}
+
+func (m *Message) log(as ...Attempt) {
+	m.Attempts = append(slices.Clone(m.Attempts), as...)
+	if n := len(m.Attempts) - MaxAttempts; n > 0 {
+		m.Attempts = m.Attempts[n:]
+	}
+}
