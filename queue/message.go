@@ -93,6 +93,9 @@ type Recipient struct {
 	State   RcptState `json:"state"`
 	Doubt   *Doubt    `json:"doubt,omitempty"` // only while Pending
 	Last    Answer    `json:"last,omitzero"`   // the answer that decided, or the last one
+	// Refused names the upstreams that refused this recipient for good without
+	// saying whose fault it is: two of them end it.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // Doubt says that an upstream may already hold a copy. It ends by a 2xx from

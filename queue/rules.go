@@ -29,7 +29,7 @@ func (m *Message) Record(rs []RcptResult) {
 		if rc.State != Pending {
 			continue
 		}
-		rc.State, rc.Doubt, rc.Last = r.State, r.Doubt, r.Last
+		rc.State, rc.Doubt, rc.Last, rc.Refused = r.State, r.Doubt, r.Last, r.Refused
 		if rc.State != Pending {
 			rc.Doubt = nil
 		}

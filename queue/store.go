@@ -147,6 +147,8 @@ type RcptResult struct {
 	State RcptState
 	Doubt *Doubt // replaces the old one; nil ends it
 	Last  Answer
+	// Refused replaces the old list.
+	Refused []string
 }
 
 // Outcome is what a pass did. Recipients not named keep their standing.
