@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -115,6 +117,18 @@ type Answer struct {
 	Enhanced string    `json:"enhanced,omitempty"`
 	Text     string    `json:"text,omitempty"` // escaped, bounded
 	At       time.Time `json:"at,omitzero"`
+}
+
+// String is the answer as people read it: code, enhanced code and text.
+func (a Answer) String() string {
+	switch {
+	case a.Code == 0:
+		return a.Text
+	case a.Enhanced == "" || strings.Contains(a.Text, a.Enhanced):
+		return fmt.Sprintf("%d %s", a.Code, a.Text)
+	default:
+		return fmt.Sprintf("%d %s %s", a.Code, a.Enhanced, a.Text)
+	}
 }
 
 // Attempt is one try of a message at one upstream.

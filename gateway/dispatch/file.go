@@ -1,0 +1,107 @@
+package dispatch
+
+import (
+	"slices"
+	"time"
+
+	"mailroam/queue"
+)
+
+// Policy is what the configuration says about waiting.
+type Policy struct {
+	Routes   Routes
+	Schedule Schedule
+	Expire   time.Duration // time online, then a bounce
+}
+
+// The waits that are no key of the configuration.
+const (
+	oldest = 30 * 24 * time.Hour // by the clock, then held for a person
+
+	// Mail in doubt goes back to the upstream that may hold it. After a loss
+	// that was witnessed that upstream first gets time to show what it did with
+	// the copy; a provider that recognises a repeated message needs minutes.
+	doubtRetry   = 10 * time.Minute
+	doubtRelease = 2 * time.Hour // online, then another upstream may be asked
+	// After a crash there is nothing to wait for but the upstream itself.
+	crashRelease = 15 * time.Minute // online
+	crashAgain   = time.Minute      // between two refusals that together release
+
+	soon = time.Second // the least distance of a next look, so that nothing spins
+)
+
+// Now is what a decision may know about the moment.
+type Now struct {
+	Time   time.Time
+	Online time.Duration // odometer
+}
+
+// File says where pending mail waits: in the lane of those upstreams that can
+// take its next step. Upstreams that refuse it for a while are left out, so
+// mail refused by one waits for the others without a timer; when all refuse it,
+// it waits for the first to be asked again. ok is false when no upstream may
+// ever send it.
+func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, now Now) (f queue.Filing, ok bool) {
+	names := p.Routes.eligibleFor(m)
+	if len(names) == 0 {
+		return f, false
+	}
+	open := slices.Clone(names)
+	var ends []time.Time
+	for _, r := range refusals {
+		if r.Until.After(now.Time) && slices.Contains(names, r.Upstream) {
+			open = slices.DeleteFunc(open, func(n string) bool { return n == r.Upstream })
+			ends = append(ends, r.Until)
+		}
+	}
+	f.Age = p.age(m, now)
+	if len(open) == 0 {
+		open = names
+		due = latest(due, slices.MinFunc(ends, time.Time.Compare))
+	} else if len(ends) > 0 {
+		f.Age = earliest(f.Age, slices.MinFunc(ends, time.Time.Compare))
+	}
+	f.Lane, f.Due = p.Routes.lane(open), latest(due, m.Accepted).UTC()
+	f.Age = latest(f.Age, now.Time.Add(soon)).UTC()
+	return f, true
+}
+
+// age is the earliest wall time at which the clock alone changes something:
+// a time counted online is filed as if the machine stayed online.
+func (p Policy) age(m *queue.Message, now Now) time.Time {
+	at := tooOld(m)
+	at = earliest(at, now.Time.Add(p.Expire-(now.Online-m.Online)))
+	for _, i := range m.Pending() {
+		if d := m.Recipients[i].Doubt; d != nil {
+			at = earliest(at, now.Time.Add(p.doubtWait(d)-(now.Online-d.Online)))
+		}
+	}
+	return at
+}
+
+// doubtWait is how long, online, only the upstream in doubt is asked.
+func (p Policy) doubtWait(d *queue.Doubt) time.Duration {
+	// An upstream that is gone from the configuration may come back by its name.
+	if d.Crash || p.Routes.find(d.Upstream) == nil {
+		return crashRelease
+	}
+	return doubtRelease
+}
+
+// tooOld is when mail has waited so long by the clock that only a person can
+// say whether it is still wanted.
+func tooOld(m *queue.Message) time.Time { return latest(m.Accepted, m.Released).Add(oldest) }
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,124 @@
+package dispatch
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+
+	"mailroam/queue"
+)
+
+// Routes is the ordered list of upstreams and for whom each may send.
+type Routes struct {
+	list []Route
+	tag  string
+}
+
+// NewRoutes keeps list, which is in order of preference.
+func NewRoutes(list []Route) Routes { return Routes{list, tagOf(list)} }
+
+// Route is what decides whether an upstream may carry a message.
+type Route struct {
+	Name        string
+	Senders     []string // whole addresses or @domains; none: anyone
+	DefaultFrom string   // stands in for an envelope sender without a real domain
+}
+
+// From is the reverse-path this upstream is told. The null reverse-path stays
+// what it is: it says "never answer this" (RFC 5321 4.5.5).
+func (r Route) From(reversePath string) string {
+	if r.DefaultFrom == "" || reversePath == "" || realDomain(reversePath) {
+		return reversePath
+	}
+	return r.DefaultFrom
+}
+
+// Carries says whether this upstream may send for reversePath. Domains are
+// compared without case; so are local parts, because a person who writes
+// Ann@ and ann@ means one mailbox.
+func (r Route) Carries(reversePath string) bool {
+	if reversePath == "" || len(r.Senders) == 0 {
+		return true
+	}
+	from := strings.ToLower(r.From(reversePath))
+	_, domain, _ := cutAddress(from)
+	return slices.ContainsFunc(r.Senders, func(s string) bool {
+		s = strings.ToLower(s)
+		return s == from || strings.HasPrefix(s, "@") && s[1:] == domain
+	})
+}
+
+// realDomain says whether mail to the address could come back over the
+// Internet: root, pi@raspberry and ann@box.local could not.
+func realDomain(address string) bool {
+	_, domain, ok := cutAddress(strings.ToLower(address))
+	if !ok || domain == "" {
+		return false
+	}
+	if strings.HasPrefix(domain, "[") {
+		return true
+	}
+	label := domain[strings.LastIndexByte(domain, '.')+1:]
+	// RFC 6761, RFC 6762 and RFC 8375 reserve names for use at home.
+	return label != domain && !slices.Contains([]string{"local", "localdomain", "lan", "internal", "home", "localhost", "invalid"}, label) &&
+		!strings.HasSuffix(domain, ".home.arpa")
+}
+
+func cutAddress(address string) (local, domain string, ok bool) {
+	i := strings.LastIndexByte(address, '@')
+	if i < 0 {
+		return address, "", false
+	}
+	return address[:i], address[i+1:], true
+}
+
+// Eligible lists, in order of preference, who may carry mail of reversePath.
+func (rs Routes) Eligible(reversePath string) []string {
+	var names []string
+	for _, r := range rs.list {
+		if r.Carries(reversePath) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// tagOf marks the lanes of a list: when the list changes, every lane becomes
+// unknown and its mail is filed anew, so that a new upstream, another order or
+// a narrower `senders` reaches mail that was already waiting.
+func tagOf(list []Route) string {
+	h := fnv.New32a()
+	for _, r := range list {
+		fmt.Fprintf(h, "%q%q%q", r.Name, r.Senders, r.DefaultFrom)
+	}
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// lane names the lane of mail that the given upstreams can take next.
+func (rs Routes) lane(names []string) string { return rs.tag + ":" + strings.Join(names, ",") }
+
+// parse reads a lane back; nil for a lane of another list.
+func (rs Routes) parse(lane string) []string {
+	tag, names, ok := strings.Cut(lane, ":")
+	if !ok || tag != rs.tag {
+		return nil
+	}
+	return strings.Split(names, ",")
+}
+
+func (rs Routes) find(name string) *Route {
+	if i := slices.IndexFunc(rs.list, func(r Route) bool { return r.Name == name }); i >= 0 {
+		return &rs.list[i]
+	}
+	return nil
+}
+
+// eligibleFor is who may take the next step of m: those that may send for it,
+// or, in doubt, the one that may hold a copy.
+func (rs Routes) eligibleFor(m *queue.Message) []string {
+	if u := m.InDoubt(); u != "" {
+		return []string{u}
+	}
+	return rs.Eligible(m.ReversePath)
+}
