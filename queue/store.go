@@ -110,25 +110,27 @@ type NewMessage struct {
 
 // ClaimRequest says what a claimer can take now.
 type ClaimRequest struct {
-	// Lanes to claim from: for each the upstream that the lease will name and
-	// how many messages at most. Upstream "" claims for filing anew: whatever
-	// its due time, and a crash under it leaves nothing in doubt.
+	// Lanes to claim from: for each the upstream that the lease will name.
+	// Upstream "" claims for filing anew: whatever its due time, and a crash
+	// under it leaves nothing in doubt.
 	Lanes []LaneRequest
+	// Slots bounds the claims that name an upstream, over all lanes together:
+	// lanes share the connections of an upstream. One not listed has none.
+	Slots map[string]int
 	// Except, when not nil, claims as well from every lane that is not listed
 	// here, for filing anew (Upstream "").
 	Except map[string]bool
 	// Aged claims as well messages whose Age has come, whatever their lane;
 	// such a claim names no upstream either.
 	Aged bool
-	Max  int // over all; Lanes are served in turn, starting at Turn
-	Turn int // rotates, so that no lane starves
+	Max  int // bounds the claims that name no upstream (Except, Aged, Upstream "")
+	Turn int // Lanes are served in turn, starting at Turn, so that none starves
 }
 
 // LaneRequest is one lane of a ClaimRequest.
 type LaneRequest struct {
 	Lane     string
 	Upstream string
-	Max      int
 	Newest   bool // the newest due instead of the oldest
 }
 
