@@ -78,7 +78,7 @@ type Filing struct {
 	Lane string    `json:"lane"` // "" must be filed anew before it is sent
 	Due  time.Time `json:"due"`
 	// Age is the earliest moment at which the clock alone may change what
-	// happens to the message; no lane filters it.
+	// happens to the message; no lane filters it. Zero: never.
 	Age time.Time `json:"age"`
 }
 

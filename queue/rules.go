@@ -1,9 +1,49 @@
 package queue
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
+
+// MaxNotice is the most octets that the body of a spawned notice may have.
+const MaxNotice = 256 << 10
+
+// Check says what is wrong with a new message. Stores ask before they write,
+// so that one bad message never fails the others of its transaction.
+func (n NewMessage) Check() error {
+	switch {
+	case n.ID.IsZero():
+		return errors.New("a message needs an ID")
+	case len(n.Recipients) == 0:
+		return errors.New("a message needs a recipient")
+	case len(n.Body) > MaxNotice:
+		return fmt.Errorf("a notice has %d octets, at most %d are allowed", len(n.Body), MaxNotice)
+	}
+	return n.Filing.Check()
+}
+
+// Check says whether a store can file a message there: lanes are keys.
+func (f Filing) Check() error {
+	if len(f.Lane) > maxLane || strings.ContainsRune(f.Lane, 0) {
+		return fmt.Errorf("lane %q is too long or holds a NUL", f.Lane[:min(len(f.Lane), 60)])
+	}
+	return nil
+}
+
+const maxLane = 8 << 10
+
+// Check says what is wrong with an outcome, before it is stored.
+func (o Outcome) Check() error {
+	for _, n := range o.Spawn {
+		if err := n.Check(); err != nil {
+			return fmt.Errorf("notice: %w", err)
+		}
+	}
+	return o.Filing.Check()
+}
 
 // New builds the stored message from a draft of the given size.
 func (n NewMessage) New(size int64) Message {
@@ -60,6 +100,14 @@ func (m *Message) Settle(o Outcome, want Want) {
 	}
 }
 
+// Requeue ends a pass that sent nothing since what is known: the message waits
+// again where it was, due now, and nothing is counted.
+func (m *Message) Requeue(known []RcptResult, want Want, now time.Time) {
+	m.Record(known)
+	m.State, m.Due = Queued, now.UTC()
+	m.obey(want, now)
+}
+
 // Interrupt turns a lease that outlived its process into mail that can be
 // judged again: queued in the empty lane, due now. A lease that named no
 // upstream sent nothing. Else what was already known is kept, and every
@@ -76,15 +124,7 @@ func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, wa
 		m.log(Attempt{At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
 			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first"})
 	}
-	switch {
-	case want == WantDrop:
-		m.end(Dropped, Answer{Text: "dropped by the operator", At: now})
-		m.finish(now)
-	case len(m.Pending()) == 0:
-		m.finish(now)
-	case want == WantHold:
-		m.hold(Hold{Reason: "held by the operator", By: "operator", Since: now.UTC()})
-	}
+	m.obey(want, now)
 }
 
 // Do applies a person's verb to a message that no pass owns. It reports
@@ -109,6 +149,35 @@ func (m *Message) Do(op Op) bool {
 		return false
 	}
 	return true
+}
+
+// obey gives a message that no pass owns any more the state it must have when
+// nothing is pending or a person wished for something meanwhile.
+func (m *Message) obey(want Want, now time.Time) {
+	if want == WantDrop {
+		m.end(Dropped, Answer{Text: "dropped by the operator", At: now.UTC()})
+	}
+	switch {
+	case len(m.Pending()) == 0:
+		m.finish(now)
+	case want == WantHold:
+		m.hold(Hold{Reason: "held by the operator", By: "operator", Since: now.UTC()})
+	}
+}
+
+// Next is the wish on a leased message after a verb, and whether it changed.
+// The last wish wins, and a release takes back a hold.
+func (w Want) Next(v Verb) (Want, bool) {
+	next := w
+	switch {
+	case v == OpHold:
+		next = WantHold
+	case v == OpDrop:
+		next = WantDrop
+	case v == OpRelease && w == WantHold:
+		next = WantNothing
+	}
+	return next, next != w
 }
 
 // WantOf is the wish that a verb leaves on a leased message.

@@ -25,6 +25,8 @@ var (
 	ErrClosed   = errors.New("the queue is closed")
 	ErrCorrupt  = errors.New("the stored message is damaged")
 	ErrNewer    = errors.New("the queue was written by a newer mailroam")
+	// ErrExists: a draft is committed once, and no two messages share an ID.
+	ErrExists = errors.New("the message is stored already")
 	// ErrBusy: another process has the queue open.
 	ErrBusy = errors.New("the queue is in use")
 )
@@ -186,8 +188,9 @@ type Op struct {
 	Reason string
 	By     string
 	At     time.Time
-	// Notice makes the failure notice for OpFail, nil for none. It is called
-	// inside the transaction: it must be pure and quick.
+	// Notice makes the failure notice for OpFail, nil for none. It gets the
+	// message as it was: its pending recipients are those about to fail. It is
+	// called inside the transaction: it must be pure and quick.
 	Notice func(m Message) *NewMessage
 }
 
@@ -195,8 +198,11 @@ type Op struct {
 type Affected struct {
 	Matched int  `json:"matched"`
 	Changed int  `json:"changed"`
-	IDs     []ID `json:"ids"` // changed, at most 1,000
+	IDs     []ID `json:"ids"` // changed, at most MaxAffectedIDs
 }
+
+// MaxAffectedIDs bounds the list in Affected.
+const MaxAffectedIDs = 1000
 
 // Stats counts messages. InDoubt and Notices are counted over queued, leased
 // and held ones.
@@ -206,9 +212,9 @@ type Stats struct {
 	Held    int            `json:"held"`
 	InDoubt int            `json:"in_doubt"`
 	Done    int            `json:"done"`
-	Bytes   int64          `json:"bytes"` // bodies stored
-	Oldest  time.Time      `json:"oldest,omitzero"`
-	Lanes   map[string]int `json:"-"` // queued, per lane
+	Bytes   int64          `json:"bytes"`           // bodies stored
+	Oldest  time.Time      `json:"oldest,omitzero"` // when the unfinished one with the lowest ID was accepted
+	Lanes   map[string]int `json:"-"`               // queued, per lane
 	// Online is the highest odometer reading of any message, so that a lost
 	// odometer never runs behind the queue.
 	Online      time.Duration `json:"-"`
