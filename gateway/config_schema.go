@@ -1,0 +1,234 @@
+package gateway
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// schema names the keys of a table, and rule says what one of them holds.
+// Exactly one field of a rule is set.
+type (
+	schema map[string]rule
+	rule   struct {
+		value func(d *decoder, key string, n *node) // a single value
+		table schema                                // [key], or key = { … }
+		each  func(n *node) schema                  // [[key]]: asked once for each
+	}
+)
+
+// decoder turns the tree into a Config and gathers what is wrong.
+type decoder struct {
+	path, dir string
+	mode      fs.FileMode // of the file
+	config    *Config
+	problems  Problems
+
+	// What [[listen]] and [[upstream]] said, beside what became of it in
+	// config: the checks need the lines.
+	listen   []*listenEntry
+	upstream []*upstreamEntry
+}
+
+func (d *decoder) problem(line int, key, what, fix string) {
+	d.problems = append(d.problems, Problem{Path: d.path, Line: line, Key: key, What: what, Fix: fix})
+}
+
+func (d *decoder) warn(line int, key, what, fix string) {
+	d.config.Warnings = append(d.config.Warnings, Problem{Path: d.path, Line: line, Key: key, What: what, Fix: fix})
+}
+
+// schema is every key there is: what is not here is unknown.
+func (d *decoder) schema() schema {
+	c := d.config
+	return schema{
+		"hostname": text(&c.Hostname, checkHostname),
+		"data_dir": path(&c.DataDir),
+		"listen":   {each: d.listenSchema},
+		"queue": {table: schema{
+			"expire": duration(&c.Queue.Expire, time.Minute, 30*day),
+			"retry": {table: schema{
+				"initial": duration(&c.Queue.RetryInitial, time.Second, day),
+				"max":     duration(&c.Queue.RetryMax, time.Second, day),
+			}},
+			// RFC 5321 4.5.3.1.7: 64 KiB at least.
+			"max_message": size(&c.Queue.MaxMessage, 64<<10, 1<<30),
+			"keep":        duration(&c.Queue.Keep, 0, 365*day),
+		}},
+		"health": {table: schema{
+			"interval": duration(&c.Health.Interval, time.Second, 15*time.Minute),
+			"timeout":  duration(&c.Health.Timeout, 100*time.Millisecond, time.Minute),
+			"rise":     number(&c.Health.Rise, 1, 100),
+		}},
+		"log": {table: schema{
+			"format": choice(&c.Log.Format, "text", "json"),
+			"level":  choice(&c.Log.Level, "debug", "info", "warn", "error"),
+		}},
+		"upstream": {each: d.upstreamSchema},
+	}
+}
+
+// table walks one table of the file.
+func (d *decoder) table(n *node, prefix string, s schema) {
+	for _, name := range n.names {
+		value, key := n.fields[name], prefix+printable(name)
+		r, known := s[name]
+		switch {
+		case !known:
+			d.problem(value.line, key, "no such key", suggest(name, prefix, s))
+		case r.value != nil:
+			r.value(d, key, value)
+		case r.table != nil:
+			if value.kind != aTable {
+				d.problem(value.line, key, "needs a table, not "+string(value.kind), "write ["+key+"] on a line of its own, and its keys below")
+				continue
+			}
+			d.table(value, key+".", r.table)
+		default:
+			d.tables(value, key, r)
+		}
+	}
+}
+
+func (d *decoder) tables(list *node, key string, r rule) {
+	fix := "write [[" + key + "]] on a line of its own, and its keys below"
+	if list.kind != aList || len(list.items) == 0 {
+		what := "needs a list of tables, not " + string(list.kind)
+		if list.kind == aList {
+			what = "is an empty list"
+		}
+		d.problem(list.line, key, what, fix)
+		return
+	}
+	for _, item := range list.items {
+		if item.kind != aTable {
+			d.problem(item.line, key, "needs tables, not "+string(item.kind), fix)
+			continue
+		}
+		d.table(item, key+".", r.each(item))
+	}
+}
+
+// keys lists the full names of all keys.
+func (s schema) keys(prefix string) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		switch r := s[name]; {
+		case r.table != nil:
+			names = append(names, r.table.keys(prefix+name+".")...)
+		case r.each != nil:
+			names = append(names, r.each(newTable(0)).keys(prefix+name+".")...)
+		default:
+			names = append(names, prefix+name)
+		}
+	}
+	return names
+}
+
+// fault is why a value is no good; its zero value is that it is fine.
+type fault struct{ what, fix string }
+
+// text is a rule for a string. Its checks must not quote what they were given
+// unless it can be no secret.
+func text(to *string, checks ...func(string) fault) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		if n.kind != aText {
+			d.problem(n.line, key, "needs text, not "+string(n.kind), "put it in quotes: "+lastName(key)+` = "…"`)
+			return
+		}
+		for _, check := range checks {
+			if f := check(n.text); f.what != "" {
+				d.problem(n.line, key, f.what, f.fix)
+				return
+			}
+		}
+		*to = n.text
+	}}
+}
+
+func choice(to *string, choices ...string) rule {
+	return text(to, func(s string) fault {
+		if slices.Contains(choices, s) {
+			return fault{}
+		}
+		return fault{"has a value that means nothing here", `it can be "` + strings.Join(choices, `", "`) + `"`}
+	})
+}
+
+// texts is a rule for a list of strings that is not empty.
+func texts(to *[]string, example string, checks ...func(string) fault) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		fix := "write " + lastName(key) + " = " + example
+		if n.kind != aList || len(n.items) == 0 {
+			d.problem(n.line, key, "needs a list of texts, with one at least", fix)
+			return
+		}
+		*to = nil
+		for _, item := range n.items {
+			var s string
+			if item.kind != aText {
+				d.problem(item.line, key, "needs texts in the list, not "+string(item.kind), fix)
+				continue
+			}
+			text(&s, checks...).value(d, key, item)
+			*to = append(*to, s)
+		}
+	}}
+}
+
+func number(to *int, least, most int) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		v, err := strconv.Atoi(strings.ReplaceAll(n.text, "_", ""))
+		if n.kind != aNumber || err != nil || v < least || v > most {
+			d.problem(n.line, key, fmt.Sprintf("needs a whole number from %d to %d", least, most),
+				fmt.Sprintf("without quotes, for example %s = %d", lastName(key), *to))
+			return
+		}
+		*to = v
+	}}
+}
+
+func duration(to *time.Duration, least, most time.Duration) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		v, ok := parseDuration(n.text)
+		if n.kind != aText || !ok {
+			d.problem(n.line, key, "needs a time span", fmt.Sprintf(`write a number with its unit (s, m, h, d) in quotes, for example %s = %q`, lastName(key), spell(*to)))
+			return
+		}
+		if v < least || v > most {
+			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spell(v), spell(least), spell(most)), "the default is "+spell(*to))
+			return
+		}
+		*to = v
+	}}
+}
+
+func size(to *int64, least, most int64) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		v, ok := parseSize(n.text)
+		if n.kind != aText || !ok {
+			d.problem(n.line, key, "needs a size", fmt.Sprintf(`write a number with its unit (KB, MB, GB, KiB, MiB, GiB) in quotes, for example %s = "50MiB"`, lastName(key)))
+			return
+		}
+		if v < least || v > most {
+			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spellSize(v), spellSize(least), spellSize(most)), "the default is "+spellSize(*to))
+			return
+		}
+		*to = v
+	}}
+}
+
+func lastName(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
+// printable bounds and escapes a name that a stranger may have written.
+func printable(name string) string {
+	if len(name) > 64 {
+		name = name[:64] + "…"
+	}
+	quoted := strconv.Quote(name)
+	return quoted[1 : len(quoted)-1]
+}
