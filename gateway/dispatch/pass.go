@@ -1,0 +1,279 @@
+package dispatch
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"mailroam/gateway/relay"
+	"mailroam/health"
+	"mailroam/queue"
+)
+
+// trip is one open pass: a claimed message on its way through its lane.
+type trip struct {
+	d      *Dispatcher
+	config Config
+	claim  queue.Claim
+	m      queue.Message // as it stands now
+	o      queue.Outcome
+	at     string // the upstream whose slot is held; "" none
+	tried  []string
+	rests  []int // recipients that ask nobody else in this pass
+	later  bool
+	stop   error // why the pass ended before its time
+}
+
+func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
+	d.mu.Lock()
+	config := d.config
+	d.mu.Unlock()
+	t := &trip{d: d, config: config, claim: c, m: c.Message, at: c.Upstream}
+	t.m.Recipients = slices.Clone(c.Recipients)
+	defer t.leave()
+
+	o, event, send := config.Decide(c, d.now())
+	if !send {
+		t.o = o
+		t.end(ctx, event)
+		return
+	}
+	t.o = queue.Outcome{Refusals: t.m.Refusals}
+	for t.stop == nil && t.next() {
+		t.deliver(ctx)
+	}
+	switch {
+	case errors.Is(t.stop, queue.ErrCorrupt):
+		t.o.Hold = config.hold("its body is damaged on disk and cannot be sent; drop it, and check the disk", d.now())
+		t.end(ctx, "held")
+	case len(t.o.Attempts) == 0 && ctx.Err() != nil:
+		t.giveBack()
+	default:
+		t.file()
+		t.end(ctx, "")
+	}
+}
+
+// next moves to the best upstream that has not been asked and has a free slot.
+// The first one is the lease's, whose slot the claim holds.
+func (t *trip) next() bool {
+	now := time.Now()
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	if len(t.tried) > 0 || t.blocked(t.at, now) {
+		t.release()
+		u := t.d.first(t.left(now))
+		if u == "" || t.d.free(u) <= 0 {
+			return false
+		}
+		t.at = u
+		t.d.slots[u]++
+	}
+	return len(t.rcpts(t.at)) > 0
+}
+
+// rcpts lists whom upstream u is to be asked for. A recipient in doubt is
+// offered to nobody but the upstream that may hold its copy.
+func (t *trip) rcpts(u string) []int {
+	return slices.DeleteFunc(t.m.Pending(), func(i int) bool {
+		d := t.m.Recipients[i].Doubt
+		return slices.Contains(t.rests, i) || d != nil && d.Upstream != u
+	})
+}
+
+// left lists who of the lane can still be asked in this pass. The caller holds
+// the dispatcher's mutex.
+func (t *trip) left(now time.Time) []string {
+	return slices.DeleteFunc(t.config.Routes.Eligible(t.m.ReversePath), func(n string) bool {
+		refused := func(r queue.Refusal) bool { return r.Upstream == n && r.Until.After(now) }
+		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || t.blocked(n, now)
+	})
+}
+
+// blocked notes as a refusal that an upstream relays nothing for this sender.
+func (t *trip) blocked(upstream string, now time.Time) bool {
+	until := t.d.senders.until(upstream, t.m.ReversePath, now)
+	if until.IsZero() || t.m.InDoubt() == upstream {
+		return false
+	}
+	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
+	return true
+}
+
+func (t *trip) refused(r queue.Refusal) {
+	t.o.Refusals = append(slices.DeleteFunc(slices.Clone(t.o.Refusals), func(o queue.Refusal) bool { return o.Upstream == r.Upstream }), r)
+}
+
+// release frees the slot. The caller holds the dispatcher's mutex.
+func (t *trip) release() {
+	if t.at == "" {
+		return
+	}
+	full := t.d.free(t.at) <= 0
+	t.d.slots[t.at]--
+	if full {
+		t.d.wake()
+	}
+	t.at = ""
+}
+
+func (t *trip) leave() {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	t.release()
+	if t.claim.Upstream == "" {
+		t.d.filing--
+		if t.d.filing == maxFiling-1 {
+			t.d.wake()
+		}
+	}
+}
+
+// deliver asks one upstream and records what it said.
+func (t *trip) deliver(ctx context.Context) {
+	u := t.at
+	t.tried = append(t.tried, u)
+	open, ok := t.d.Health.Start(u)
+	if !ok {
+		return
+	}
+	rcpts := t.rcpts(u)
+	try := Try{Message: &t.m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: len(t.config.Routes.Eligible(t.m.ReversePath))}
+	try.Result = t.config.Upstreams[u].Deliver(ctx, relay.Delivery{
+		Envelope:  t.envelope(u, rcpts),
+		Body:      func(ctx context.Context) (io.ReadCloser, error) { return t.d.Store.OpenBody(ctx, t.m.ID) },
+		BeforeDot: t.beforeDot(u, rcpts),
+		Hurry:     t.others(),
+		GiveUp:    t.d.Health.Down(u),
+	})
+	t.stop = try.Result.Stopped
+	if t.stop != nil { // keep only what the upstream has answered, or was asked with a dot
+		for k := len(rcpts) - 1; k >= 0; k-- {
+			if r := try.Result.Rcpts[k]; !r.InDoubt && (r.Err != nil || r.Stage < relay.Rcpt) {
+				rcpts = slices.Delete(rcpts, k, k+1)
+				try.Result.Rcpts = slices.Delete(try.Result.Rcpts, k, k+1)
+			}
+		}
+		try.Rcpts = rcpts
+	}
+	now := t.d.now()
+	j := t.config.Judge(try, now)
+	t.record(j)
+	if t.stop != nil && len(j.Results) == 0 {
+		open.Cancel()
+		return
+	}
+	open.Done(t.charge(u, j, now.Time))
+}
+
+// charge adds to the judgement's fault what only many messages together show.
+func (t *trip) charge(u string, j Judgement, now time.Time) health.Fault {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	switch {
+	case j.Accepted:
+		t.d.senders.accept(u, t.m.ReversePath)
+	case j.Sender && t.d.senders.refuse(u, t.m.ReversePath, now) && j.Fault.OK():
+		return health.Fault{Kind: health.Policy, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
+	}
+	return j.Fault
+}
+
+func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
+	e := relay.Envelope{ReversePath: t.m.ReversePath, Size: t.m.Size, EightBit: t.m.EightBit}
+	if r := t.config.Routes.find(u); r != nil {
+		e.ReversePath = r.From(e.ReversePath)
+	}
+	for _, i := range rcpts {
+		e.Recipients = append(e.Recipients, t.m.Recipients[i].Address)
+	}
+	return e
+}
+
+// others says whether somebody else could take the message: then this one is
+// not waited for as long.
+func (t *trip) others() bool {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	return t.m.InDoubt() == "" && t.d.first(t.left(time.Now())) != ""
+}
+
+// beforeDot puts on record which upstream is about to be sent the dot, and
+// hears whether a person has stopped the message.
+func (t *trip) beforeDot(u string, rcpts []int) func(context.Context, []int, []relay.RcptResult) error {
+	return func(ctx context.Context, accepted []int, _ []relay.RcptResult) error {
+		asked := make([]int, len(accepted))
+		for k, i := range accepted {
+			asked[k] = rcpts[i]
+		}
+		return t.d.Session.MarkDot(ctx, t.claim, asked, u, t.o.Rcpts)
+	}
+}
+
+func (t *trip) record(j Judgement) {
+	t.m.Record(j.Results)
+	for _, r := range j.Results {
+		t.o.Rcpts = slices.DeleteFunc(t.o.Rcpts, func(o queue.RcptResult) bool { return o.Index == r.Index })
+		t.o.Rcpts = append(t.o.Rcpts, r)
+	}
+	for _, r := range j.Refusals {
+		t.refused(r)
+	}
+	t.o.Attempts = append(t.o.Attempts, j.Attempts...)
+	t.o.Counted = t.o.Counted || j.Counted
+	t.later = t.later || j.Later
+	for _, a := range j.Attempts {
+		if a.Verdict != string(relay.Delivered) {
+			t.d.logAttempt(&t.m, a)
+		}
+	}
+	t.rests = append(t.rests, j.Left...)
+}
+
+// file decides where the pending rest waits.
+func (t *trip) file() {
+	now := t.d.now()
+	t.o.Refusals = slices.DeleteFunc(t.o.Refusals, func(r queue.Refusal) bool { return !r.Until.After(now.Time) })
+	if t.o = t.config.silent(&t.claim.Message, t.o, now); t.o.Hold.Reason != "" || len(t.m.Pending()) == 0 {
+		return
+	}
+	due := now.Time
+	switch {
+	case slices.ContainsFunc(t.o.Attempts, func(a queue.Attempt) bool { return a.Verdict == string(relay.InDoubt) }):
+		due = now.Time.Add(doubtRetry)
+	case t.later:
+		due = now.Time.Add(t.config.Schedule.Wait(t.m.ID, t.m.Tries+1))
+	case t.stop != nil: // a local fault, charged to nobody
+		due = now.Time.Add(time.Minute)
+	case len(t.o.Attempts) == 0: // the upstream was lost between claim and pass
+		due = now.Time.Add(soon)
+	}
+	t.o = t.config.refile(&t.m, t.o, due, now)
+}
+
+// giveBack returns the message as it was.
+func (t *trip) giveBack() {
+	if err := t.d.Session.Requeue(context.Background(), t.claim); err != nil {
+		t.d.Log.Warn("settle-retry", "id", t.m.ID, "text", "the lease ends with the next start: "+err.Error())
+	}
+}
+
+// header reads the header section for a notice.
+func (d *Dispatcher) header(ctx context.Context, id queue.ID) []byte {
+	body, err := d.Store.OpenBody(ctx, id)
+	if err != nil {
+		return nil // a notice without it is still a notice
+	}
+	defer body.Close()
+	var head []byte
+	for r := bufio.NewReader(io.LimitReader(body, 64<<10)); ; {
+		line, err := r.ReadSlice('\n')
+		if err != nil || len(line) <= 2 {
+			return head
+		}
+		head = append(head, line...)
+	}
+}

@@ -1,0 +1,128 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"mailroam/gateway/relay"
+	"mailroam/queue"
+)
+
+// end settles a pass and tells the log. It keeps trying while the process
+// lives, and the slot with it: a message that was delivered must not be sent
+// again because a disk was full.
+func (t *trip) end(ctx context.Context, event string) {
+	ctx = context.WithoutCancel(ctx)
+	now := t.d.now()
+	t.o.At = now.Time.UTC()
+	if needsNotice(t.o) {
+		t.config.notice(&t.m, &t.o, t.d.Hostname, t.d.header(ctx, t.m.ID), now)
+	}
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	for {
+		err := t.d.Session.Settle(ctx, t.claim, t.o)
+		if err == nil {
+			t.log(event)
+			t.d.known(t.o)
+			return
+		}
+		t.d.Log.Warn("settle-retry", "id", t.m.ID, "text", err.Error(), "results", t.results())
+		if errors.Is(err, queue.ErrPoisoned) || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrNotFound) {
+			return // the store keeps what it can for the next start; the log has the rest
+		}
+		select {
+		case <-time.After(b.NextBackOff()):
+		case <-t.d.cut:
+			return
+		}
+	}
+}
+
+func needsNotice(o queue.Outcome) bool {
+	for _, r := range o.Rcpts {
+		if r.State == queue.Failed || r.State == queue.Expired {
+			return o.Hold.Reason == ""
+		}
+	}
+	return false
+}
+
+// known learns the lanes an outcome filed mail in.
+func (d *Dispatcher) known(o queue.Outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o.Lane != "" {
+		d.learn(o.Lane)
+	}
+	for _, n := range o.Spawn {
+		d.learn(n.Lane)
+	}
+}
+
+// results is what a person needs to know when a settle fails for good.
+func (t *trip) results() []string {
+	var rs []string
+	for _, r := range t.o.Rcpts {
+		rs = append(rs, t.m.Recipients[r.Index].Address+" "+string(r.State))
+	}
+	return rs
+}
+
+// log writes one line for each thing that happened to the message.
+func (t *trip) log(event string) {
+	l := t.d.Log.With("id", t.m.ID, "from", queue.Printable(t.m.ReversePath, 320))
+	by := map[queue.RcptState][]string{}
+	var last queue.Answer
+	states := []queue.RcptState{queue.Delivered, queue.Failed, queue.Expired, queue.Pending}
+	answers := map[queue.RcptState]queue.Answer{}
+	for _, r := range t.o.Rcpts {
+		by[r.State] = append(by[r.State], t.m.Recipients[r.Index].Address)
+		answers[r.State] = r.Last
+	}
+	for _, s := range states {
+		to := by[s]
+		if len(to) == 0 {
+			continue
+		}
+		last = answers[s]
+		attrs := []any{"to", to, "upstream", last.Upstream, "code", last.Code, "enhanced", last.Enhanced, "text", last.Text}
+		switch s {
+		case queue.Delivered:
+			l.Info("delivered", append(attrs, "took", time.Since(t.m.Accepted).Round(time.Millisecond))...)
+		case queue.Pending:
+			t.logPending(l, event, attrs)
+		default:
+			l.Warn(string(s), attrs...)
+		}
+	}
+	if t.o.Hold.Reason != "" {
+		l.Warn("held", "text", t.o.Hold.Reason)
+	}
+	for _, n := range t.o.Spawn {
+		l.Info("notified", "notice", n.ID, "to", n.Recipients)
+	}
+}
+
+func (t *trip) logPending(l *slog.Logger, event string, attrs []any) {
+	switch {
+	case event == "in-doubt":
+		l.Warn("in-doubt", append(attrs, "why", "the wait is over: another upstream may be asked, a second copy is possible")...)
+	case t.m.InDoubt() != "":
+		l.Warn("in-doubt", append(attrs, "due", t.o.Due)...)
+	case event == "":
+		l.Info("deferred", append(attrs, "due", t.o.Due)...)
+	}
+}
+
+func (d *Dispatcher) logAttempt(m *queue.Message, a queue.Attempt) {
+	level := slog.LevelInfo
+	if a.Verdict == string(relay.InDoubt) {
+		level = slog.LevelWarn
+	}
+	d.Log.Log(context.Background(), level, "attempt", "id", m.ID, "upstream", a.Upstream, "stage", a.Stage, "verdict", a.Verdict,
+		"code", a.Code, "enhanced", a.Enhanced, "text", a.Text, "took", a.Took.Round(time.Millisecond))
+}

@@ -1,0 +1,242 @@
+// Package torture kills the real binary at bad moments and compares what its
+// clients were told with what its upstreams saw.
+package torture
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailroam/gateway/sink"
+)
+
+// ledger is both sides of the truth.
+type ledger struct {
+	mu    sync.Mutex
+	acked map[string]string // mark → queue ID, when the client read the 250
+	tried map[string]bool   // marks that were sent at all
+}
+
+// sighting is one copy at an upstream.
+type sighting struct {
+	sink string
+	at   time.Time
+	run  int // which life of the gateway sent it
+}
+
+func kills() int {
+	if os.Getenv("MAILROAM_TORTURE") != "" {
+		return 200
+	}
+	return 20
+}
+
+// TestKill9 kills the gateway at random moments under load. Nothing that was
+// acknowledged may be lost, and a second copy may exist only of what was
+// between its dot and its settle when a kill came.
+func TestKill9(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d, %d kills", seed, kills())
+	rnd := rand.New(rand.NewPCG(seed, 1))
+
+	dir := t.TempDir()
+	names := []string{"first", "second"}
+	var logs []string
+	var upstreams []string
+	for _, name := range names {
+		path := filepath.Join(dir, name+".ledger")
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A dot that takes a moment keeps passes open between dot and settle.
+		slow := sink.Fault{Stage: sink.Dot, Steps: []sink.Step{{Do: sink.Delay, For: 3 * time.Millisecond}}}
+		srv := sink.New(sink.Options{Name: name, Ledger: f, Faults: []sink.Fault{slow}})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(ctx, l) }()
+		defer func() { cancel(); <-done }()
+		logs = append(logs, path)
+		upstreams = append(upstreams, fmt.Sprintf("[[upstream]]\nname = %q\nurls = [\"smtp+insecure://%s\"]", name, l.Addr()))
+	}
+	addr := freeAddr(t)
+	config := writeConfig(t, append([]string{
+		"hostname = \"gw.example.org\"",
+		fmt.Sprintf("data_dir = %q", filepath.Join(dir, "data")),
+		"[log]\nformat = \"json\"",
+		fmt.Sprintf("[[listen]]\naddress = %q", addr),
+	}, upstreams...)...)
+
+	l := &ledger{acked: map[string]string{}, tried: map[string]bool{}}
+	var runs []*process
+	// A life ends, for the ledgers, when the next one begins: an upstream may
+	// still be reading what a dead gateway sent.
+	var ended []time.Time
+	for run := range kills() {
+		if run > 0 {
+			ended = append(ended, time.Now())
+		}
+		p := start(t, config, addr)
+		runs = append(runs, p)
+		ctx, cancel := context.WithCancel(context.Background())
+		var load sync.WaitGroup
+		for k := range 6 {
+			size := []int{200, 4 << 10, 100 << 10}[rnd.IntN(3)]
+			rcpts := 1 + rnd.IntN(3)
+			load.Go(func() { l.load(ctx, addr, fmt.Sprintf("r%d.c%d", run, k), rcpts, size) })
+		}
+		time.Sleep(time.Duration(20+rnd.IntN(200)) * time.Millisecond) // the random moment
+		p.kill()
+		cancel()
+		load.Wait()
+	}
+
+	// The last life: all mail must leave.
+	ended = append(ended, time.Now(), time.Now().Add(time.Hour))
+	p := start(t, config, addr)
+	runs = append(runs, p)
+	waitFor(t, 2*time.Minute, p, func() error {
+		seen, err := sightings(logs, names, ended)
+		if err != nil {
+			return err
+		}
+		for mark := range l.acked {
+			if len(seen[mark]) == 0 {
+				return fmt.Errorf("acknowledged and not delivered: %s (%s)", mark, l.acked[mark])
+			}
+		}
+		return nil
+	})
+	p.stop(t)
+
+	seen, err := sightings(logs, names, ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies, open := 0, map[int]bool{}
+	for mark, ss := range seen {
+		if !l.tried[mark] {
+			t.Errorf("%s was never submitted", mark)
+		}
+		id := l.acked[mark]
+		for i, s := range ss {
+			settled := id != "" && s.run < len(runs) && runs[s.run].delivered[id]
+			if !settled {
+				open[s.run] = true
+			}
+			if i == len(ss)-1 {
+				break
+			}
+			copies++
+			switch {
+			case settled:
+				t.Errorf("%s was settled in life %d and sent again in life %d", mark, s.run, ss[i+1].run)
+			case ss[i+1].run == s.run:
+				t.Errorf("%s was sent twice in life %d, without a kill between", mark, s.run)
+			case ss[i+1].sink != s.sink:
+				t.Errorf("%s may have been taken by %s, and the second copy went to %s", mark, s.sink, ss[i+1].sink)
+			}
+		}
+	}
+	delete(open, len(runs)-1)
+	t.Logf("%d acknowledged, %d submitted, %d second copies, %d of %d kills fell between a dot and its settle", len(l.acked), len(l.tried), copies, len(open), kills())
+	if len(l.acked) < 5*kills() {
+		t.Errorf("only %d messages were acknowledged in %d lives: the load did not work", len(l.acked), kills())
+	}
+	if len(open) == 0 {
+		t.Error("no kill fell into an open pass: this run shows nothing")
+	}
+}
+
+// load submits messages until the gateway dies.
+func (l *ledger) load(ctx context.Context, addr, name string, rcpts, size int) {
+	c, err := dial(addr)
+	if err != nil {
+		return
+	}
+	defer c.c.Close()
+	for n := 0; ctx.Err() == nil; n++ {
+		mark := fmt.Sprintf("%s.%d@torture", name, n)
+		l.mu.Lock()
+		l.tried[mark] = true
+		l.mu.Unlock()
+		id, err := c.send(mark, rcpts, size)
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.acked[mark] = id
+		l.mu.Unlock()
+	}
+}
+
+// sightings reads what the upstreams saw: every dot, in order.
+func sightings(paths, names []string, ended []time.Time) (map[string][]sighting, error) {
+	seen := map[string][]sighting{}
+	for i, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		for s := bufio.NewScanner(f); s.Scan(); {
+			w := strings.Fields(s.Text())
+			if len(w) < 3 || w[0] != "dot-seen" {
+				continue
+			}
+			at, err := time.Parse(time.RFC3339Nano, w[2])
+			if err != nil {
+				return nil, err
+			}
+			run := 0
+			for run < len(ended)-1 && at.After(ended[run]) {
+				run++
+			}
+			mark := strings.Trim(w[1], "<>")
+			seen[mark] = append(seen[mark], sighting{names[i], at, run})
+		}
+	}
+	for _, ss := range seen {
+		sortByTime(ss)
+	}
+	return seen, nil
+}
+
+func sortByTime(ss []sighting) {
+	for i := 1; i < len(ss); i++ {
+		for k := i; k > 0 && ss[k].at.Before(ss[k-1].at); k-- {
+			ss[k], ss[k-1] = ss[k-1], ss[k]
+		}
+	}
+}
+
+// waitFor polls, since it watches another process.
+func waitFor(t *testing.T, limit time.Duration, p *process, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v: %v\n%s", limit, err, tail(p.text(), 4000))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
