@@ -98,12 +98,16 @@ func TestDecide(t *testing.T) {
 			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts[0].State == queue.Pending }},
 		{"a doubt that lasted is released", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
 			Now{t0.Add(3 * time.Hour), 3 * time.Hour}, "in-doubt", false,
-			func(o queue.Outcome) bool { return o.Rcpts[0].Doubt == nil && o.Counted && o.Lane == p.Routes.lane([]string{"a", "b"}) }},
+			func(o queue.Outcome) bool {
+				return o.Rcpts[0].Doubt == nil && o.Counted && o.Lane == p.Routes.lane([]string{"a", "b"})
+			}},
 		{"a doubt that lasted offline is not", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
 			Now{t0.Add(30 * time.Hour), time.Hour + time.Minute}, "", true, nil},
 		{"a crash learns the odometer when it is filed", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Crash: true} }, "",
 			Now{t0.Add(time.Hour), 7 * time.Hour}, "filed", false,
-			func(o queue.Outcome) bool { return o.Rcpts[0].Doubt.Online == 7*time.Hour && o.Lane == p.Routes.lane([]string{"b"}) }},
+			func(o queue.Outcome) bool {
+				return o.Rcpts[0].Doubt.Online == 7*time.Hour && o.Lane == p.Routes.lane([]string{"b"})
+			}},
 		{"nobody may send it any more", func(m *queue.Message) { m.ReversePath = "x@y.example" }, "", Now{t0, 0}, "filed", false, nil},
 	} {
 		m := message()

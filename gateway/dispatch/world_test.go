@@ -1,0 +1,260 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailroam/gateway/relay"
+	"mailroam/health"
+	"mailroam/queue"
+	"mailroam/queue/queuetest"
+)
+
+// peer is an upstream made of a script.
+type peer struct {
+	name string
+
+	mu     sync.Mutex
+	down   bool
+	script func(n int, d relay.Delivery) *relay.Result // nil result: the normal course
+	asked  int
+	open   int
+	most   int // deliveries at a time
+	took   []string
+	froms  []string
+	bodies []string
+}
+
+func (p *peer) set(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+}
+
+func (p *peer) count() (asked, took int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked, len(p.took)
+}
+
+func (p *peer) probe(context.Context) health.Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down {
+		return health.Fault{Kind: health.Network, Reason: "connection refused"}
+	}
+	return health.Fault{}
+}
+
+func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
+	p.mu.Lock()
+	p.asked++
+	n, down, script := p.asked, p.down, p.script
+	p.open++
+	p.most = max(p.most, p.open)
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.open--
+		p.mu.Unlock()
+	}()
+	if down {
+		return all(d, relay.RcptResult{Stage: relay.Connect, Err: errors.New("connection refused")})
+	}
+	if script != nil {
+		if r := script(n, d); r != nil {
+			return *r
+		}
+	}
+	return p.take(ctx, d)
+}
+
+// take is the normal course: every recipient is accepted.
+func (p *peer) take(ctx context.Context, d relay.Delivery) relay.Result {
+	body, err := d.Body(ctx)
+	if err != nil {
+		return stopped(d, err)
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return stopped(d, err)
+	}
+	accepted := make([]int, len(d.Recipients))
+	for i := range accepted {
+		accepted[i] = i
+	}
+	if err := d.BeforeDot(ctx, accepted, nil); err != nil {
+		return stopped(d, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return stopped(d, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.took = append(p.took, d.Recipients...)
+	p.froms = append(p.froms, d.ReversePath)
+	p.bodies = append(p.bodies, string(text))
+	return all(d, relay.RcptResult{Stage: relay.Dot, Reply: relay.Reply{Code: 250, Enhanced: "2.0.0", Text: "ok"}})
+}
+
+func all(d relay.Delivery, r relay.RcptResult) relay.Result {
+	return relay.Result{Rcpts: slices.Repeat([]relay.RcptResult{r}, len(d.Recipients)), Served: r.Stage >= relay.Mail}
+}
+
+func stopped(d relay.Delivery, err error) relay.Result {
+	r := all(d, relay.RcptResult{Stage: relay.Body, Err: err})
+	r.Stopped = err
+	return r
+}
+
+// says answers every recipient alike.
+func says(stage relay.Stage, code int, enhanced, text string) func(int, relay.Delivery) *relay.Result {
+	return func(_ int, d relay.Delivery) *relay.Result {
+		r := all(d, relay.RcptResult{Stage: stage, Reply: relay.Reply{Code: code, Enhanced: enhanced, Text: text}})
+		return &r
+	}
+}
+
+// world is a dispatcher with everything round it, in a synctest bubble.
+type world struct {
+	t       *testing.T
+	store   queue.Store
+	session queue.Session
+	health  *health.Monitor
+	d       *Dispatcher
+	peers   map[string]*peer
+	wrap    func(queue.Session) queue.Session
+	end     func()
+}
+
+// live runs a test inside a bubble with the named upstreams, in order.
+func live(t *testing.T, names []string, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, store: queuetest.NewMemory(), peers: map[string]*peer{}}
+		for _, n := range names {
+			w.peers[n] = &peer{name: n}
+		}
+		w.start(names)
+		defer func() { w.end() }()
+		test(w)
+	})
+}
+
+func (w *world) start(names []string) {
+	var err error
+	if w.session, err = w.store.Join(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.wrap != nil {
+		w.session = w.wrap(w.session)
+	}
+	log := slog.New(slog.NewTextHandler(w.t.Output(), nil))
+	var targets []health.Target
+	for _, n := range names {
+		targets = append(targets, health.Target{Name: n, Probe: w.peers[n].probe})
+	}
+	w.health = health.New(health.Options{Targets: targets, Interval: time.Minute, Timeout: 5 * time.Second, Rise: 2, Online: func() bool { return true }, Log: log})
+	w.d = New(Options{Store: w.store, Session: w.session, Health: w.health, Hostname: "gw.example.org", Log: log}, w.config(names))
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = w.health.Run(ctx) })
+	dctx, dcancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.d.Run(dctx)
+	}()
+	w.end = func() {
+		dcancel()
+		<-done
+		cancel()
+		wg.Wait()
+	}
+	synctest.Wait()
+}
+
+func (w *world) config(names []string) Config {
+	c := Config{
+		Policy: Policy{Schedule: Schedule{30 * time.Second, 30 * time.Minute}, Expire: 5 * 24 * time.Hour},
+		Keep:   7 * 24 * time.Hour, Upstreams: map[string]Upstream{},
+	}
+	var routes []Route
+	for _, n := range names {
+		routes = append(routes, Route{Name: n})
+		c.Upstreams[n] = Upstream{Relay: w.peers[n], Slots: 16}
+	}
+	c.Routes = NewRoutes(routes)
+	return c
+}
+
+// submit does what the front door does.
+func (w *world) submit(from string, rcpts ...string) queue.ID {
+	w.t.Helper()
+	id := queue.NewID()
+	draft, err := w.session.NewDraft(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fmt.Fprintf(draft, "Subject: %s\r\n\r\nhello\r\n", id)
+	n := queue.NewMessage{ID: id, Accepted: time.Now().UTC(), ReversePath: from, Recipients: rcpts}
+	first := w.d.File(&n)
+	c, err := draft.Commit(context.Background(), first, n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if first != "" && !w.d.Take(c) {
+		if err := w.session.Requeue(context.Background(), c); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return id
+}
+
+func (w *world) get(id queue.ID) queue.Message {
+	w.t.Helper()
+	m, err := w.store.Get(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+func (w *world) wantState(id queue.ID, want queue.State) queue.Message {
+	w.t.Helper()
+	m := w.get(id)
+	if m.State != want {
+		w.t.Errorf("%s is %s, want %s; timeline %+v", id, m.State, want, m.Attempts)
+	}
+	return m
+}
+
+// pass lets fake time pass and everything settle.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// wantTook compares how many recipients each upstream was given.
+func (w *world) wantTook(want map[string]int) {
+	w.t.Helper()
+	got := map[string]int{}
+	for n, p := range w.peers {
+		if _, took := p.count(); took > 0 {
+			got[n] = took
+		}
+	}
+	if !maps.Equal(got, want) {
+		w.t.Errorf("upstreams took %v, want %v", got, want)
+	}
+}
