@@ -60,6 +60,9 @@ type RcptResult struct {
 	InDoubt bool
 }
 
+// Final says that r is a result; its zero value is none.
+func (r RcptResult) Final() bool { return r.Reply.Code != 0 || r.Err != nil }
+
 // Accepted says that this recipient was delivered: a 2xx to the dot.
 func (r RcptResult) Accepted() bool { return r.Err == nil && r.Stage == Dot && r.Reply.Positive() }
 
@@ -71,8 +74,9 @@ type Result struct {
 	Rcpts []RcptResult
 	// Served: the upstream answered MAIL or later, so it is alive.
 	Served bool
-	// Stopped: BeforeDot said no, or ctx ended before the dot; no recipient was
-	// sent and nothing may be charged.
+	// Stopped: BeforeDot said no, ctx ended before the dot, or the body could
+	// not be read. It wraps ErrStopped and the reason. Recipients whose Err is
+	// it were not sent, and nothing may be charged for them.
 	Stopped error
 	Took    time.Duration
 }

@@ -1,0 +1,90 @@
+package relay
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// conn is a session with an endpoint.
+type conn struct {
+	endpoint Endpoint
+	wire     *wire
+	nc       net.Conn // wire, or TLS over it
+	in       *bufio.Reader
+	out      []byte // to be written next
+	scratch  []byte // for bodies
+	secure   bool   // who answers is proven
+	caps     capabilities
+
+	kept  bool        // it comes from the pool
+	reset bool        // RSET is due before the next MAIL
+	since time.Time   // when it was last of use
+	timer *time.Timer // ends its stay in the pool
+}
+
+func newConn(e Endpoint, c net.Conn) *conn {
+	w := newWire(c)
+	return &conn{endpoint: e, wire: w, nc: w, in: bufio.NewReaderSize(w, 4<<10)}
+}
+
+// abort closes at once. Below TLS, since closing TLS writes and may wait.
+func (c *conn) abort() { _ = c.wire.Close() }
+
+// quit ends a session in order and does not wait for the answer.
+func (c *conn) quit() {
+	_ = c.wire.SetWriteDeadline(time.Now().Add(quitTimeout))
+	_, _ = c.nc.Write([]byte("QUIT\r\n"))
+	c.abort()
+}
+
+// quiet says what stands against sending the next command: something that
+// nobody asked for has arrived, or the connection is gone.
+func (c *conn) quiet() error {
+	if c.in.Buffered() > 0 {
+		return errEarly
+	}
+	c.wire.peek = true
+	_, err := c.in.Peek(1)
+	c.wire.peek = false
+	switch {
+	case err == nil:
+		return errEarly
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	default:
+		return err
+	}
+}
+
+// flush writes what is in out, n being how much of it left.
+func (c *conn) flush(by time.Time) (n int, err error) {
+	if err = c.wire.SetWriteDeadline(by); err == nil {
+		n, err = c.nc.Write(c.out)
+	}
+	c.out = c.out[:0]
+	return n, err
+}
+
+// reply reads one reply, whole, until by.
+func (c *conn) reply(by time.Time) (Reply, error) {
+	if err := c.wire.SetReadDeadline(by); err != nil {
+		return Reply{}, err
+	}
+	return readReply(c.in)
+}
+
+// command sends one line and reads its reply.
+func (c *conn) command(line string, by time.Time) (Reply, error) {
+	if err := c.quiet(); err != nil {
+		return Reply{}, err
+	}
+	c.out = append(append(c.out[:0], line...), "\r\n"...)
+	if _, err := c.flush(by); err != nil {
+		return Reply{}, fmt.Errorf("sending %.4s: %w", line, err)
+	}
+	return c.reply(by)
+}

@@ -1,0 +1,196 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Reasons of ours why a delivery ended; neither is the upstream's fault.
+var (
+	// ErrStopped says that BeforeDot said no, that ctx ended before the dot, or
+	// that the body could not be read. It wraps that reason.
+	ErrStopped = errors.New("stopped here")
+	// ErrGivenUp says that GiveUp was closed during set-up.
+	ErrGivenUp = errors.New("given up: the upstream was found dead meanwhile")
+)
+
+// Delivery is one message for one upstream.
+type Delivery struct {
+	Envelope
+	// Body gives the message, with CRLF line ends, of exactly Envelope.Size
+	// octets; a fault of it stops the delivery. It is called once a
+	// transaction, when the upstream is ready for it. Deliver closes it.
+	Body func(context.Context) (io.ReadCloser, error)
+	// BeforeDot is called after the body and before the final dot of each
+	// transaction, with the recipients whose fate the dot decides and with all
+	// results so far, the final ones by RcptResult.Final; both count as in
+	// Envelope.Recipients. An error means that the dot is not sent. There is a
+	// second transaction only when the upstream takes fewer recipients at a
+	// time than there are.
+	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
+	Hurry     bool            // another upstream is usable: set-up must be quick
+	GiveUp    <-chan struct{} // closed when the upstream was found dead meanwhile: ends set-up
+}
+
+// Deliver hands the message over and says what became of each recipient. ctx
+// ends it up to the final dot; from then on the answer is awaited, however
+// long it takes (10 min at most), since only the answer tells whether the
+// message was taken.
+func (u *Upstream) Deliver(ctx context.Context, d Delivery) Result {
+	p := &pass{u: u, d: &d, began: time.Now()}
+	p.budget = newBudget(d.Hurry, p.began)
+	p.res.Rcpts = make([]RcptResult, len(d.Recipients))
+	for left := p.sift(); len(left) > 0; {
+		left = p.transact(ctx, left)
+	}
+	p.settled()
+	if p.c != nil {
+		u.idle.put(p.c)
+	}
+	p.res.Took = time.Since(p.began)
+	return p.res
+}
+
+// pass is one call of Deliver.
+type pass struct {
+	u      *Upstream
+	d      *Delivery
+	began  time.Time
+	budget budget
+	c      *conn // in use, nil when there is none or it is not fit for more
+	fresh  bool  // a kept session was stale: take no other
+	res    Result
+
+	wanted   context.Context // ends set-up, also by GiveUp
+	unwanted func()
+}
+
+// sift gives the recipients that can be named on the wire; msa lets no others
+// in, so this only guards against what would be an injection.
+func (p *pass) sift() (left []int) {
+	if err := checkPath(p.d.ReversePath); err != nil {
+		for i := range p.d.Recipients {
+			p.res.Rcpts[i] = RcptResult{Stage: Mail, Err: err}
+		}
+		return nil
+	}
+	for i, r := range p.d.Recipients {
+		if err := checkPath(r); err != nil || r == "" {
+			p.res.Rcpts[i] = RcptResult{Stage: Rcpt, Err: fmt.Errorf("%w: a recipient", errPath)}
+			continue
+		}
+		left = append(left, i)
+	}
+	return left
+}
+
+// transact runs one transaction for the recipients, on a session that is kept
+// or made, and gives those that need another one.
+func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
+	t := &transaction{pass: p, rcpts: rcpts}
+	for {
+		err := p.session(ctx)
+		if err == nil {
+			err = t.run(ctx)
+		}
+		if err == nil {
+			return t.again
+		}
+		stale := p.c != nil && errors.Is(err, errStale) && ctx.Err() == nil
+		p.drop()
+		if !stale {
+			p.fail(rcpts, p.reason(ctx, err))
+			return nil
+		}
+		// A kept session that died in the meantime is nobody's fault, and its
+		// like have probably died too. The new one cannot be stale.
+		p.fresh = true
+		p.u.CloseIdle()
+	}
+}
+
+// session makes sure that there is a session to use.
+func (p *pass) session(ctx context.Context) (err error) {
+	if p.c != nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return &Error{Stage: Connect, Err: err}
+	}
+	p.wanted = ctx
+	if !p.fresh {
+		p.c = p.u.idle.get()
+	}
+	if p.c == nil {
+		p.wanted, p.unwanted = untilGivenUp(ctx, p.d.GiveUp)
+		p.c, err = p.u.connect(ctx, p.wanted, p.budget)
+	}
+	if p.c != nil {
+		p.res.Endpoint = p.c.endpoint.address()
+	}
+	return err
+}
+
+// untilGivenUp derives the context of set-up.
+func untilGivenUp(ctx context.Context, giveUp <-chan struct{}) (wanted context.Context, done func()) {
+	if giveUp == nil {
+		return ctx, nil
+	}
+	wanted, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-giveUp:
+			cancel(ErrGivenUp)
+		case <-wanted.Done():
+		}
+	}()
+	return wanted, func() { cancel(context.Canceled) }
+}
+
+// settled ends set-up: from here on the upstream is known to be alive, and only
+// ctx cuts.
+func (p *pass) settled() {
+	if p.unwanted != nil {
+		p.unwanted()
+		p.unwanted = nil
+	}
+}
+
+// drop closes the session.
+func (p *pass) drop() {
+	p.settled()
+	if p.c != nil {
+		p.c.abort()
+		p.c = nil
+	}
+}
+
+// reason replaces what a closed connection said by why we closed it.
+func (p *pass) reason(ctx context.Context, err error) *Error {
+	fault := (*Error)(nil)
+	if !errors.As(err, &fault) {
+		fault = &Error{Stage: Connect, Err: err}
+	}
+	switch {
+	case errors.Is(err, ErrStopped):
+		p.res.Stopped = fault.Err
+	case ctx.Err() != nil:
+		fault = &Error{Stage: fault.Stage, Err: fmt.Errorf("%w: %w", ErrStopped, context.Cause(ctx))}
+		p.res.Stopped = fault.Err
+	case p.wanted != nil && errors.Is(context.Cause(p.wanted), ErrGivenUp):
+		fault = &Error{Stage: fault.Stage, Err: ErrGivenUp}
+	}
+	return fault
+}
+
+// fail is the result of all who have none yet.
+func (p *pass) fail(rcpts []int, fault *Error) {
+	for _, i := range rcpts {
+		if r := &p.res.Rcpts[i]; !r.Final() {
+			*r = RcptResult{Stage: fault.Stage, Reply: fault.Reply, Err: fault.Err}
+		}
+	}
+}

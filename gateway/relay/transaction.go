@@ -1,0 +1,381 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+)
+
+const (
+	maxFlight = 100      // commands sent before their replies are read
+	writeSize = 64 << 10 // octets of a body in one write
+	readSize  = 32 << 10
+)
+
+// errStale says that a kept session ended before its reply to MAIL.
+var errStale = errors.New("a kept connection had died")
+
+// errSize says that the store gave another number of octets than it promised.
+var errSize = errors.New("the body does not have the size it should have")
+
+// transaction is MAIL to dot, for some of the recipients (RFC 5321 3.3).
+type transaction struct {
+	*pass
+	rcpts    []int
+	expected []expected // replies under way
+	answered bool       // MAIL was
+	refused  *RcptResult
+	accepted []int
+	data     Reply
+	again    []int       // the upstream takes no more recipients at a time
+	closing  bool        // the session must not be used again
+	detach   func() bool // keeps a context from closing the session; false: too late
+}
+
+// expected is a command whose reply has not been read.
+type expected struct {
+	stage Stage
+	rcpt  int
+	reset bool // RSET, before MAIL
+}
+
+// run gives nil when every recipient has a result or is in again, and the
+// session, if it is kept, is between transactions. Any error makes the session
+// unusable.
+func (t *transaction) run(ctx context.Context) error {
+	for _, i := range t.rcpts {
+		t.res.Rcpts[i] = RcptResult{}
+	}
+	if r := t.unfit(); r.Code != 0 {
+		t.decide(t.rcpts, RcptResult{Stage: Mail, Reply: r})
+		return nil
+	}
+	t.detach = context.AfterFunc(t.wanted, t.c.abort)
+	defer func() { t.detach() }()
+	if err := t.envelope(ctx); err != nil {
+		return err
+	}
+	if err := t.content(ctx); err != nil {
+		return err
+	}
+	if t.closing {
+		t.drop()
+	} else {
+		t.c.kept = true
+	}
+	return nil
+}
+
+// alive ends set-up: MAIL was answered, and from here on only ctx cuts.
+func (t *transaction) alive(ctx context.Context) {
+	t.answered, t.res.Served = true, true
+	t.detach()
+	t.settled()
+	t.detach = context.AfterFunc(ctx, t.c.abort)
+}
+
+// unfit answers in the upstream's place when it has already said that it
+// cannot take the message.
+func (t *transaction) unfit() Reply {
+	caps := &t.c.caps
+	switch {
+	case t.d.EightBit && !caps.eightBit: // RFC 6152 3
+		return Reply{Code: 554, Enhanced: "5.6.3", Text: "5.6.3 not sent: the message has 8-bit octets and this server offers no 8BITMIME"}
+	case caps.size > 0 && t.d.Size > caps.size: // RFC 1870 6.1
+		return Reply{Code: 552, Enhanced: "5.3.4", Text: fmt.Sprintf("5.3.4 not sent: the message has %d octets and this server takes %d", t.d.Size, caps.size)}
+	}
+	return Reply{}
+}
+
+func (t *transaction) decide(rcpts []int, r RcptResult) {
+	for _, i := range rcpts {
+		t.res.Rcpts[i] = r
+	}
+}
+
+// envelope sends MAIL, RCPT and DATA: in as few writes as the upstream allows
+// (RFC 2920), and DATA without knowing whether anybody is accepted.
+func (t *transaction) envelope(ctx context.Context) error {
+	c := t.c
+	c.out = c.out[:0]
+	if c.reset {
+		c.out = append(c.out, "RSET\r\n"...)
+		if err := t.expect(ctx, expected{stage: Mail, reset: true}); err != nil {
+			return err
+		}
+	}
+	c.out = append(append(append(c.out, "MAIL FROM:<"...), t.d.ReversePath...), '>')
+	if c.caps.sizeOffered {
+		c.out = strconv.AppendInt(append(c.out, " SIZE="...), t.d.Size, 10)
+	}
+	if t.d.EightBit {
+		c.out = append(c.out, " BODY=8BITMIME"...)
+	}
+	c.out = append(c.out, "\r\n"...)
+	if err := t.expect(ctx, expected{stage: Mail}); err != nil {
+		return err
+	}
+	for _, i := range t.rcpts {
+		if t.refused != nil {
+			break
+		}
+		c.out = append(append(append(c.out, "RCPT TO:<"...), t.d.Recipients[i]...), ">\r\n"...)
+		if err := t.expect(ctx, expected{stage: Rcpt, rcpt: i}); err != nil {
+			return err
+		}
+	}
+	if t.refused == nil && (c.caps.pipelining || len(t.accepted) > 0) {
+		c.out = append(c.out, "DATA\r\n"...)
+		t.expected = append(t.expected, expected{stage: Data})
+	}
+	return t.drain(ctx)
+}
+
+func (t *transaction) expect(ctx context.Context, e expected) error {
+	t.expected = append(t.expected, e)
+	if t.c.caps.pipelining && len(t.expected) < maxFlight {
+		return nil
+	}
+	return t.drain(ctx)
+}
+
+// drain writes what is ready and reads the replies to it.
+func (t *transaction) drain(ctx context.Context) error {
+	if len(t.expected) == 0 {
+		return nil
+	}
+	first := t.expected[0].stage
+	if err := t.c.quiet(); err != nil {
+		return t.lost(first, err)
+	}
+	if _, err := t.c.flush(t.by(first)); err != nil {
+		return t.lost(first, err)
+	}
+	for _, e := range t.expected {
+		r, err := t.c.reply(t.by(e.stage))
+		if err != nil {
+			return t.lost(e.stage, err)
+		}
+		if err := t.hear(ctx, e, r); err != nil {
+			return err
+		}
+	}
+	t.expected = t.expected[:0]
+	return nil
+}
+
+// by is when the reply at a stage must have come.
+func (t *transaction) by(at Stage) time.Time {
+	switch {
+	case at == Mail && t.c.kept:
+		return t.budget.by(min(reusedTimeout, t.budget.command))
+	case at == Mail:
+		return t.budget.by(t.budget.command)
+	case at == Data:
+		return time.Now().Add(t.budget.data)
+	default:
+		return time.Now().Add(t.budget.command)
+	}
+}
+
+// lost says what a broken session means: before the reply to MAIL, a kept one
+// was stale, unless it is silent.
+func (t *transaction) lost(at Stage, err error) error {
+	var timeout net.Error
+	if !t.answered && t.c.kept && !(errors.As(err, &timeout) && timeout.Timeout()) {
+		return &Error{Stage: at, Err: fmt.Errorf("%w: %w", errStale, err)}
+	}
+	return &Error{Stage: at, Err: err}
+}
+
+// hear takes one reply.
+func (t *transaction) hear(ctx context.Context, e expected, r Reply) error {
+	if r.Code == 421 { // the upstream closes (RFC 5321 3.8)
+		if t.closing = true; !t.answered && t.c.kept {
+			return &Error{Stage: e.stage, Reply: r, Err: errStale}
+		}
+	}
+	switch {
+	case e.reset:
+		if !r.Positive() {
+			return &Error{Stage: e.stage, Reply: r, Err: errStale}
+		}
+		t.c.reset = false
+	case e.stage == Mail:
+		t.alive(ctx)
+		t.c.reset = true // until a dot says otherwise
+		switch {
+		case r.Code/100 == 3:
+			return &Error{Stage: Mail, Reply: r, Err: errUnexpected}
+		case !r.Positive():
+			t.refused = &RcptResult{Stage: Mail, Reply: r}
+			t.decide(t.rcpts, *t.refused)
+		}
+	case e.stage == Rcpt && t.refused == nil:
+		switch {
+		case r.Positive():
+			t.accepted = append(t.accepted, e.rcpt)
+			return nil
+		case r.Code/100 == 3:
+			return &Error{Stage: Rcpt, Reply: r, Err: errUnexpected}
+		case tooMany(r):
+			t.again = append(t.again, e.rcpt)
+		}
+		t.res.Rcpts[e.rcpt] = RcptResult{Stage: Rcpt, Reply: r}
+	case e.stage == Data:
+		t.data = r
+	}
+	return nil
+}
+
+// tooMany says that a recipient is one too many for this transaction. 552 was
+// the code for that before RFC 2821 (RFC 5321 4.5.3.1.10).
+func tooMany(r Reply) bool {
+	switch {
+	case r.Enhanced == "4.5.3" || r.Enhanced == "5.5.3":
+		return true
+	case r.Code == 452:
+		return r.Enhanced == ""
+	case r.Code == 552:
+		return r.Enhanced != "5.2.2" && r.Enhanced != "5.2.3" && r.Enhanced != "5.3.4"
+	}
+	return false
+}
+
+// content sends the body when it is wanted.
+func (t *transaction) content(ctx context.Context) error {
+	again := t.again
+	t.again = nil
+	switch {
+	case t.data.Code == 354 && len(t.accepted) == 0:
+		// It wants a message that is for nobody: an empty one, whose reply means
+		// nothing (RFC 2920 3.1).
+		t.c.out = append(t.c.out[:0], ".\r\n"...)
+		_, _ = t.c.flush(time.Now().Add(quitTimeout))
+		t.closing = true
+		return nil
+	case t.data.Code == 354:
+	case len(t.accepted) == 0:
+		return nil
+	case t.data.Code/100 == 4 || t.data.Code/100 == 5:
+		t.closing = t.closing || t.data.Code == 421
+		t.decide(t.accepted, RcptResult{Stage: Data, Reply: t.data})
+		return nil
+	default:
+		return &Error{Stage: Data, Reply: t.data, Err: errUnexpected}
+	}
+	if decided, err := t.body(ctx); decided || err != nil {
+		return err
+	}
+	if err := t.d.BeforeDot(ctx, t.accepted, t.res.Rcpts); err != nil {
+		return stopped(err)
+	}
+	if !t.detach() {
+		return &Error{Stage: Body, Err: ctx.Err()}
+	}
+	return t.dot(again)
+}
+
+// stopped is a fault of ours. The session must be closed: a QUIT, or any other
+// word, would be taken as part of the body.
+func stopped(err error) error {
+	return &Error{Stage: Body, Err: fmt.Errorf("%w: %w", ErrStopped, err)}
+}
+
+// body writes the message but for its last part, which waits in out together
+// with the final dot. It may be decided before all is written.
+func (t *transaction) body(ctx context.Context) (decided bool, err error) {
+	src, err := t.d.Body(ctx)
+	if err != nil {
+		return false, stopped(fmt.Errorf("opening the body: %w", err))
+	}
+	defer src.Close()
+	c := t.c
+	if c.scratch == nil {
+		c.scratch = make([]byte, readSize)
+	}
+	c.out = c.out[:0]
+	var form lines
+	var size int64
+	for whole := false; !whole; {
+		n, err := io.ReadFull(src, c.scratch)
+		if whole = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !whole {
+			return false, stopped(fmt.Errorf("reading the body: %w", err))
+		}
+		if len(c.out)+n > writeSize {
+			if decided, err := t.write(); decided || err != nil {
+				return decided, err
+			}
+		}
+		size += int64(n)
+		if c.out, err = form.stuff(c.out, c.scratch[:n]); err != nil {
+			return false, stopped(err)
+		}
+	}
+	if size != t.d.Size {
+		return false, stopped(fmt.Errorf("%w: %d octets instead of %d", errSize, size, t.d.Size))
+	}
+	if c.out, err = form.end(c.out); err != nil {
+		return false, stopped(err)
+	}
+	return false, nil
+}
+
+// write sends a part of the body.
+func (t *transaction) write() (decided bool, err error) {
+	if err := t.c.quiet(); err != nil {
+		return t.early(err)
+	}
+	if _, err := t.c.flush(time.Now().Add(blockTimeout)); err != nil {
+		return t.early(err)
+	}
+	return false, nil
+}
+
+// early is for a session that broke, or answered, in the middle of a body: a
+// refusal that has come is the verdict, for example 552, which else would be
+// retried for ever. No acceptance counts before the dot.
+func (t *transaction) early(fault error) (decided bool, err error) {
+	t.closing = true
+	r, err := t.c.reply(time.Now().Add(lastWords))
+	if err != nil || r.Code/100 != 4 && r.Code/100 != 5 {
+		return false, &Error{Stage: Body, Err: fault}
+	}
+	t.decide(t.accepted, RcptResult{Stage: Body, Reply: r})
+	return true, nil
+}
+
+// dot writes the end of the message and hears the verdict.
+func (t *transaction) dot(again []int) error {
+	if err := t.c.quiet(); err != nil {
+		_, err = t.early(err)
+		return err
+	}
+	size := len(t.c.out)
+	if n, err := t.c.flush(time.Now().Add(blockTimeout)); err != nil && n < size {
+		// The last octet of the dot never left, so nothing was taken.
+		_, err = t.early(err)
+		return err
+	}
+	r, err := t.c.reply(time.Now().Add(dotTimeout))
+	if err == nil && r.Code/100 == 3 {
+		err = errUnexpected
+	}
+	if err != nil {
+		t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r, Err: err, InDoubt: true})
+		return &Error{Stage: Dot, Err: err}
+	}
+	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
+	t.closing = t.closing || r.Code == 421
+	if r.Positive() {
+		t.c.reset = false
+		if !t.closing {
+			t.again = again
+		}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package relay
+
+import (
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// wire is the connection below TLS. It can look whether something has arrived
+// without waiting for it, which a net.Conn cannot: a deadline in the past
+// hides even what is there.
+type wire struct {
+	net.Conn
+	raw  syscall.RawConn // nil when there is no descriptor
+	peek bool            // Read does not wait
+	once sync.Once
+}
+
+// peekWait is how long a look takes where there is no descriptor.
+const peekWait = time.Millisecond
+
+func newWire(c net.Conn) *wire {
+	w := &wire{Conn: c}
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			w.raw = raw
+		}
+	}
+	return w
+}
+
+// Read gives os.ErrDeadlineExceeded when peeking and nothing has arrived. TLS
+// takes that for a time-out, which it survives.
+func (w *wire) Read(p []byte) (n int, err error) {
+	if !w.peek {
+		return w.Conn.Read(p)
+	}
+	if w.raw == nil || !canPeek {
+		if err := w.Conn.SetReadDeadline(time.Now().Add(peekWait)); err != nil {
+			return 0, err
+		}
+		return w.Conn.Read(p)
+	}
+	if err := w.Conn.SetReadDeadline(time.Time{}); err != nil {
+		return 0, err
+	}
+	if e := w.raw.Read(func(fd uintptr) bool {
+		n, err = readNow(fd, p)
+		return true
+	}); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// Close may come from several sides at once.
+func (w *wire) Close() (err error) {
+	err = os.ErrClosed
+	w.once.Do(func() { err = w.Conn.Close() })
+	return err
+}
