@@ -48,15 +48,18 @@ func (o Outcome) Check() error {
 // New builds the stored message from a draft of the given size.
 func (n NewMessage) New(size int64) Message {
 	m := Message{
-		ID: n.ID, State: Queued, Accepted: n.Accepted.UTC(), Online: n.Online,
+		ID: n.ID, State: Queued, Accepted: wall(n.Accepted), Online: n.Online,
 		ReversePath: n.ReversePath, Size: size, EightBit: n.EightBit, Notice: n.Notice,
-		Client: n.Client, Filing: n.Filing,
+		Client: n.Client, Filing: Filing{Lane: n.Lane, Due: wall(n.Due), Age: wall(n.Age)},
 	}
 	for _, a := range n.Recipients {
 		m.Recipients = append(m.Recipients, Recipient{Address: a, State: Pending})
 	}
 	return m
 }
+
+// wall is t as it will be read back: UTC, without a monotonic reading.
+func wall(t time.Time) time.Time { return t.UTC().Round(0) }
 
 // Record stores results. A recipient that is settled keeps its standing: it is
 // never offered again, so nothing later can be truer.

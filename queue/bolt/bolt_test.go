@@ -1,0 +1,22 @@
+package bolt_test
+
+import (
+	"testing"
+
+	"mailroam/queue"
+	"mailroam/queue/bolt"
+	"mailroam/queue/queuetest"
+)
+
+func open(t testing.TB, dir string) *bolt.Store {
+	t.Helper()
+	s, err := bolt.Open(bolt.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestContract(t *testing.T) {
+	queuetest.Run(t, func(t testing.TB) queue.Store { return open(t, t.TempDir()) })
+}
