@@ -1,0 +1,357 @@
+package health
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Target is an upstream to watch.
+type Target struct {
+	Name  string
+	Probe Prober
+	// Account changes when what the upstream is told at login does. It is
+	// kept with the state, so that account faults are forgotten when the
+	// secret was changed while we did not run. "" is like any other value.
+	Account string
+}
+
+// Options are what a Monitor needs. Only Targets must be set.
+type Options struct {
+	Targets           []Target
+	Interval, Timeout time.Duration // default 60 s and 5 s
+	Rise              int           // default 2
+	File              string        // keeps the state; "" for none
+	// Online says whether this machine has a network. nil: when it has an
+	// address that is not loopback, or an upstream answered in the last
+	// minute.
+	Online func() bool
+	Log    *slog.Logger
+}
+
+// pace sets how to probe; what is zero takes its default.
+func (o *Options) pace(interval, timeout time.Duration, rise int) {
+	o.Interval = cmp.Or(interval, time.Minute)
+	o.Timeout = cmp.Or(timeout, 5*time.Second)
+	o.Rise = cmp.Or(rise, 2)
+}
+
+// Rank is how good an upstream is at the moment: the best one is used.
+type Rank int
+
+// The ranks, worst first.
+const (
+	Unusable   Rank = iota
+	LastResort      // suspect: the last probe failed
+	Returning       // up, but it was down and still owes passes
+	Ready           // up, or not known yet
+)
+
+// Standing is what a dispatcher chooses by.
+type Standing struct {
+	Rank Rank
+	// Trial: at most one delivery may be under way. While it is, the rank is
+	// Unusable.
+	Trial bool
+}
+
+// Monitor watches upstreams. Its methods are safe for concurrent use, and all
+// but Run return without waiting for the network.
+type Monitor struct {
+	opts    Options
+	changed chan struct{}
+	wake    chan struct{} // for the loop: a deadline may have come nearer
+	saving  sync.Mutex    // held while the file is written, never inside mu
+
+	mu        sync.Mutex // guards all below, and every upstream
+	upstreams map[string]*upstream
+	order     []string
+	answered  time.Time // when an upstream last answered TCP
+	odometer  odometer
+	dirty     bool      // the file is behind
+	logs      []func()  // to be written when mu is released
+	clock     time.Time // the last look at it
+}
+
+// upstream is a target with what is known of it.
+type upstream struct {
+	Target
+	tracker
+	pace    pace
+	probing bool
+	trial   bool      // a trial is under way
+	waits   bool      // mail waits for it
+	waited  time.Time // when mail last did
+	served  time.Time // when it last took mail
+
+	// What was last told: to the log, to Changed and to Down.
+	told     Standing
+	toldWord string
+	toldKind Kind
+	down     chan struct{}
+}
+
+// New reads opts.File. A file that cannot be read is reported and begun
+// afresh.
+func New(opts Options) *Monitor {
+	opts.pace(opts.Interval, opts.Timeout, opts.Rise)
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	m := &Monitor{
+		opts: opts, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		upstreams: map[string]*upstream{}, clock: time.Now(),
+	}
+	now := wall()
+	saved := m.load(now)
+	m.mu.Lock()
+	defer m.unlock()
+	m.odometer.total = saved.Odometer
+	for _, t := range opts.Targets {
+		m.add(t, saved.Upstreams[t.Name], now)
+	}
+	return m
+}
+
+// wall is now without the monotonic clock, which stands still while the
+// machine sleeps: deadlines must not.
+func wall() time.Time { return time.Now().Round(0) }
+
+// add begins to watch a target where a former run left off. The caller holds
+// mu.
+func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
+	u := &upstream{Target: t, tracker: was.tracker, down: make(chan struct{})}
+	if was.Account != t.Account {
+		u.tracker = u.forgive(now)
+	}
+	if u.Reach != down { // it may have been long ago that it was up
+		u.tracker = u.move(unknown, "", now)
+		u.Owed = 0
+	}
+	u.pace = downPace(now, time.Time{})
+	u.told, u.toldWord, u.toldKind = u.standing(now), u.word(now), u.Breaker.Kind
+	if u.blocked(now) {
+		close(u.down)
+	}
+	m.upstreams[t.Name] = u
+	m.order = append(m.order, t.Name)
+}
+
+func (u *upstream) standing(now time.Time) Standing {
+	s := Standing{Rank: u.rank(now), Trial: !u.Breaker.closed()}
+	if s.Trial && u.trial {
+		s.Rank = Unusable
+	}
+	return s
+}
+
+// blocked says that deliveries being set up should not go on. A trial under
+// way should: it is what the breaker waits for.
+func (u *upstream) blocked(now time.Time) bool {
+	return u.Reach == down || u.Breaker.open(now) && !u.trial
+}
+
+// Standing says how good an upstream is now. One that is not watched is
+// Unusable.
+func (m *Monitor) Standing(name string) Standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := m.upstreams[name]; u != nil {
+		return u.standing(wall())
+	}
+	return Standing{}
+}
+
+// Down is closed when the upstream can no longer be used, or a probe of it
+// fails. Ask for it after Start: once the upstream is usable again the channel
+// is a fresh one. It is nil for an upstream that is not watched.
+func (m *Monitor) Down(name string) <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := m.upstreams[name]; u != nil {
+		return u.down
+	}
+	return nil
+}
+
+// Changed yields when a standing may have changed since it was last read. It
+// has one slot: many changes may come as one.
+func (m *Monitor) Changed() <-chan struct{} { return m.changed }
+
+// Demand names the upstreams that mail waits for now. The first to wait, after
+// a while without, has its upstream probed at once.
+func (m *Monitor) Demand(names []string) {
+	now := wall()
+	m.mu.Lock()
+	defer m.unlock()
+	for _, name := range m.order {
+		u := m.upstreams[name]
+		before := u.waits
+		u.waits = slices.Contains(names, name)
+		if u.waits && !before && u.Reach == down {
+			m.hurry(u, now)
+		}
+		if u.waits || before {
+			u.waited = now
+		}
+	}
+}
+
+// waitsAnew is how long no mail waited until the next counts as the first.
+const waitsAnew = 30 * time.Second
+
+// hurry probes a down upstream for which mail begins to wait, and begins its
+// pace anew. While another one carries the mail, each message waits for a
+// moment: that must not become a probe each.
+func (m *Monitor) hurry(u *upstream, now time.Time) {
+	others := slices.ContainsFunc(m.order, func(name string) bool {
+		o := m.upstreams[name]
+		return o != u && o.standing(now).Rank != Unusable
+	})
+	if others && now.Sub(u.waited) < waitsAnew {
+		return
+	}
+	last := u.pace.last
+	if now.Sub(last) >= quick {
+		last = time.Time{}
+	}
+	if others {
+		u.pace.last = last
+	} else {
+		u.pace = downPace(now, last)
+	}
+	m.poke()
+}
+
+// Forgive forgets account faults: the config or a secret was changed. The next
+// delivery is a trial.
+func (m *Monitor) Forgive(name string) {
+	now := wall()
+	m.mu.Lock()
+	defer m.unlock()
+	if u := m.upstreams[name]; u != nil {
+		m.apply(u, u.forgive(now), now)
+	}
+}
+
+// Set changes the upstreams and how they are probed. Those whose names stay
+// keep their state; what is under way at others no longer counts.
+func (m *Monitor) Set(targets []Target, interval, timeout time.Duration, rise int) {
+	now := wall()
+	m.mu.Lock()
+	defer m.unlock()
+	m.opts.pace(interval, timeout, rise)
+	old := m.upstreams
+	m.upstreams, m.order = map[string]*upstream{}, nil
+	for _, t := range targets {
+		u := old[t.Name]
+		if u == nil {
+			m.add(t, savedUpstream{Account: t.Account}, now)
+			continue
+		}
+		if u.Account != t.Account {
+			m.apply(u, u.forgive(now), now)
+		}
+		u.Target = t
+		u.Owed = min(u.Owed, m.opts.Rise)
+		if u.Reach == up {
+			u.pace = upPace(now, u.pace.last, m.opts.Interval)
+		}
+		m.upstreams[t.Name], m.order = u, append(m.order, t.Name)
+	}
+	m.dirty = true
+	m.notify()
+	m.poke()
+}
+
+// apply makes next the state of u, and tells whom it concerns. The caller
+// holds mu.
+func (m *Monitor) apply(u *upstream, next tracker, now time.Time) {
+	before := u.tracker
+	u.tracker = next
+	m.dirty = true
+	if next.Reach != before.Reach {
+		switch next.Reach {
+		case down:
+			u.pace = downPace(now, u.pace.last)
+		case up:
+			u.pace = upPace(now, u.pace.last, m.opts.Interval)
+		}
+		m.poke()
+	}
+	failed := next.Reach != before.Reach && (next.Reach == suspect || next.Reach == down)
+	m.tell(u, failed, now)
+}
+
+// tell compares what is with what was last told. The passing of time changes a
+// standing too, so the loop calls it as well. The caller holds mu.
+func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
+	closed := isClosed(u.down)
+	if (failed || u.blocked(now)) && !closed {
+		close(u.down)
+		closed = true
+	}
+	if closed && !u.blocked(now) {
+		u.down = make(chan struct{})
+	}
+	if s := u.standing(now); s != u.told {
+		u.told = s
+		m.notify()
+	}
+	word, kind := u.word(now), u.Breaker.Kind
+	if word == u.toldWord && kind == u.toldKind {
+		return
+	}
+	u.toldWord, u.toldKind = word, kind
+	level := slog.LevelInfo
+	switch {
+	case word == Trial:
+		return // not news: nothing was seen
+	case kind == Account:
+		level = slog.LevelError
+	case word != string(up):
+		level = slog.LevelWarn
+	}
+	attrs := []any{"upstream", u.Name, "state", word}
+	if why := u.shownWhy(); why != "" {
+		attrs = append(attrs, "why", why)
+	}
+	if !u.Breaker.closed() {
+		attrs = append(attrs, "until", u.Breaker.Until.UTC().Truncate(time.Second))
+	}
+	log := m.opts.Log
+	m.logs = append(m.logs, func() { log.Log(context.Background(), level, "upstream", attrs...) })
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *Monitor) notify() { signal(m.changed) }
+func (m *Monitor) poke()   { signal(m.wake) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// unlock releases mu and then writes the log, which may block.
+func (m *Monitor) unlock() {
+	logs := m.logs
+	m.logs = nil
+	m.mu.Unlock()
+	for _, log := range logs {
+		log()
+	}
+}

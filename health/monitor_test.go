@@ -1,0 +1,557 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// server is an upstream as a prober sees it.
+type server struct {
+	mu     sync.Mutex
+	fault  Fault
+	silent bool          // answers nothing until the probe's time is over
+	takes  time.Duration // how long an answer takes
+	probes []time.Time
+}
+
+func (s *server) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+func (s *server) cut() {
+	s.set(func() { s.fault = Fault{Kind: Network, Reason: "connection refused"} })
+}
+func (s *server) mend()   { s.set(func() { s.fault = Fault{} }) }
+func (s *server) forget() { s.set(func() { s.probes = nil }) }
+
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.probes)
+}
+
+func (s *server) probe(ctx context.Context) Fault {
+	s.mu.Lock()
+	s.probes = append(s.probes, time.Now())
+	silent, takes := s.silent, s.takes
+	s.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return Fault{Kind: Network, Reason: "no answer"}
+	}
+	time.Sleep(takes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+// bubble runs f with a monitor of two upstreams, a before b, both up.
+type bubble struct {
+	*Monitor
+	t    *testing.T
+	a, b server
+	logs *bytes.Buffer
+}
+
+func inBubble(t *testing.T, opts Options, f func(b *bubble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{t: t, logs: &bytes.Buffer{}}
+		opts.Targets = []Target{{Name: "a", Probe: b.a.probe}, {Name: "b", Probe: b.b.probe}}
+		opts.Log = slog.New(slog.NewTextHandler(b.logs, nil))
+		if opts.Online == nil {
+			opts.Online = func() bool { return true }
+		}
+		b.Monitor = New(opts)
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() { over <- b.Run(ctx) }()
+		b.wait(0)
+		f(b)
+		cancel()
+		if err := <-over; err != nil {
+			t.Errorf("Run gives %v", err)
+		}
+	})
+}
+
+// wait lets time pass until all is quiet again.
+func (b *bubble) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (b *bubble) state(name string) string {
+	for _, s := range b.Status() {
+		if s.Name == name {
+			return s.State
+		}
+	}
+	return "not there"
+}
+
+func (b *bubble) want(name, state string, rank Rank) {
+	b.t.Helper()
+	if got, s := b.state(name), b.Standing(name); got != state || s.Rank != rank {
+		b.t.Errorf("%s is %s of rank %d, want %s of %d", name, got, s.Rank, state, rank)
+	}
+}
+
+// until waits for a rank and says how long that took.
+func (b *bubble) until(name string, least Rank, most time.Duration) time.Duration {
+	b.t.Helper()
+	begin := time.Now()
+	for b.Standing(name).Rank < least {
+		if time.Since(begin) > most {
+			b.t.Fatalf("%s is not of rank %d after %v: %+v", name, least, most, b.Status())
+		}
+		b.wait(100 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+func (b *bubble) deliver(name string, f Fault) {
+	b.t.Helper()
+	p, ok := b.Start(name)
+	if !ok {
+		b.t.Fatalf("%s takes no delivery", name)
+	}
+	p.Done(f)
+}
+
+func TestAllAreProbedAtStart(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		if b.a.count() != 1 || b.b.count() != 1 {
+			t.Fatalf("%d and %d probes", b.a.count(), b.b.count())
+		}
+		b.want("a", "up", Ready)
+		if s := b.Standing("c"); s.Rank != Unusable {
+			t.Errorf("a stranger is %+v", s)
+		}
+		if _, ok := b.Start("c"); ok {
+			t.Error("a stranger takes mail")
+		}
+	})
+}
+
+func TestUnknownIsUsable(t *testing.T) {
+	m := New(Options{Targets: []Target{{Name: "a"}}})
+	if s := m.Standing("a"); s != (Standing{Rank: Ready}) {
+		t.Errorf("before its first probe: %+v", s)
+	}
+}
+
+func TestFailingProbes(t *testing.T) {
+	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+		b.a.cut()
+		gone := b.Down("a")
+		for b.state("a") == "up" {
+			b.wait(100 * time.Millisecond)
+		}
+		b.want("a", "suspect", LastResort)
+		if !isClosed(gone) {
+			t.Error("connections being set up wait on after a failed probe")
+		}
+		if isClosed(b.Down("a")) {
+			t.Error("a delivery to a suspect upstream would end before it begins")
+		}
+		b.wait(time.Second)
+		b.want("a", "down", Unusable)
+		if !isClosed(b.Down("a")) {
+			t.Error("down, and Down does not say so")
+		}
+		if n := strings.Count(b.logs.String(), "upstream=a state=down"); n != 1 {
+			t.Errorf("logged %d times: %s", n, b.logs)
+		}
+		if !strings.Contains(b.logs.String(), `why="connection refused"`) {
+			t.Errorf("the log does not say why: %s", b.logs)
+		}
+	})
+}
+
+// Both are gone for 20 s while mail waits; what returns is known within 2 s.
+func TestReturnAfterShortOutage(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.a.cut()
+		b.b.cut()
+		b.deliver("a", Fault{Kind: Network, Reason: "refused"})
+		b.deliver("b", Fault{Kind: Network, Reason: "refused"})
+		b.want("a", "down", Unusable)
+		b.want("b", "down", Unusable)
+		b.Demand([]string{"a", "b"})
+		b.wait(20 * time.Second)
+		b.b.mend()
+		if took := b.until("b", Returning, 2*time.Second); took > 2*time.Second {
+			t.Errorf("known after %v", took)
+		}
+		b.want("b", "up", Returning)
+		if isClosed(b.Down("b")) {
+			t.Error("back, and Down still says otherwise")
+		}
+		// The rest of the passes follow a second apart.
+		if took := b.until("b", Ready, 2*time.Second); took < 500*time.Millisecond {
+			t.Errorf("preferred again after %v more", took)
+		}
+	})
+}
+
+// After an outage of any length, waiting mail leaves within 16 s.
+func TestReturnAfterLongOutage(t *testing.T) {
+	for _, outage := range []time.Duration{time.Minute, 5 * time.Minute, 3 * time.Hour, 72 * time.Hour} {
+		t.Run(outage.String(), func(t *testing.T) {
+			inBubble(t, Options{}, func(b *bubble) {
+				b.b.cut()
+				b.a.set(func() { b.a.silent = true })
+				b.deliver("a", Fault{Kind: Network, Reason: "no answer"})
+				b.deliver("b", Fault{Kind: Network, Reason: "refused"})
+				b.Demand([]string{"a", "b"})
+				b.wait(outage)
+				b.a.set(func() { b.a.silent = false })
+				b.b.mend()
+				if took := b.until("b", Returning, 20*time.Second); took > 16*time.Second {
+					t.Errorf("b is known after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// With no mail at all a down upstream is asked seldom; the first message has
+// it asked at once, and often again.
+func TestFirstToWaitProbesAtOnce(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.a.cut()
+		b.b.cut()
+		b.wait(5 * time.Hour)
+		b.want("a", "down", Unusable)
+		b.a.forget()
+		b.wait(time.Hour)
+		if n := b.a.count(); n > 20 {
+			t.Errorf("%d probes in an hour for nobody", n)
+		}
+		b.a.forget()
+		b.Demand([]string{"a"})
+		b.wait(0)
+		if b.a.count() != 1 {
+			t.Error("the first to wait does not probe at once")
+		}
+		b.wait(30 * time.Second)
+		if n := b.a.count(); n < 30 {
+			t.Errorf("%d probes in 30 s: the pace did not begin anew", n)
+		}
+	})
+}
+
+// Each message that B carries waits for A for a moment.
+func TestCarriedMailDoesNotHurry(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.a.cut()
+		b.deliver("a", Fault{Kind: Network, Reason: "refused"})
+		b.wait(10 * time.Minute)
+		b.a.forget()
+		for range 600 {
+			b.Demand([]string{"a"})
+			b.deliver("b", Fault{})
+			b.Demand(nil)
+			b.wait(time.Second)
+		}
+		if n := b.a.count(); n < 60 || n > 100 {
+			t.Errorf("%d probes in 600 s, want one in 8 to 10 s", n)
+		}
+	})
+}
+
+func TestNoProbesWhileMailFlows(t *testing.T) {
+	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+		b.a.forget()
+		b.b.forget()
+		for range 60 {
+			b.deliver("a", Fault{})
+			b.wait(30 * time.Second)
+		}
+		if n := b.a.count(); n != 0 {
+			t.Errorf("%d probes beside the mail", n)
+		}
+		if n := b.b.count(); n < 3 || n > 6 {
+			t.Errorf("%d probes of the idle one in half an hour, want a few at doubling waits", n)
+		}
+		b.wait(time.Minute)
+		if b.a.count() != 1 {
+			t.Errorf("%d probes a minute after the last mail", b.a.count())
+		}
+	})
+}
+
+func TestIdlePaceBeginsAnewAfterMail(t *testing.T) {
+	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+		b.wait(10 * time.Hour)
+		b.a.forget()
+		b.deliver("a", Fault{})
+		b.wait(3 * time.Minute)
+		if n := b.a.count(); n < 2 {
+			t.Errorf("%d probes in the 3 min after mail", n)
+		}
+	})
+}
+
+func TestDeliveryFaultIsDownAtOnce(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.a.cut()
+		<-drained(b.Changed())
+		b.deliver("a", Fault{Kind: Network, Reason: "refused"})
+		b.want("a", "down", Unusable)
+		select {
+		case <-b.Changed():
+		default:
+			t.Error("nobody is told")
+		}
+		b.a.mend()
+		b.until("a", Returning, 1100*time.Millisecond)
+		// The deliveries that began before fail late, of the old trouble.
+		p := Pass{m: b.Monitor, u: b.upstreams["a"]}
+		p.Done(Fault{Kind: Network, Reason: "timed out at last"})
+		if b.Standing("a").Rank < Returning {
+			t.Error("late news of the old trouble counts")
+		}
+	})
+}
+
+// drained empties c and gives a closed channel.
+func drained(c <-chan struct{}) <-chan struct{} {
+	select {
+	case <-c:
+	default:
+	}
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+func TestCancelledCountsNeitherWay(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		p, _ := b.Start("a")
+		p.Cancel()
+		b.want("a", "up", Ready)
+		b.deliver("a", Fault{Kind: Session, Reason: "421"})
+		b.wait(6 * time.Second)
+		p, _ = b.Start("a") // the trial
+		p.Cancel()
+		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
+			t.Errorf("the trial was lost: %+v", s)
+		}
+		Pass{}.Done(Fault{Kind: Network})
+		Pass{}.Cancel()
+	})
+}
+
+func TestProbeCutByTheEndCountsNeitherWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s server
+		s.silent = true
+		m := New(Options{Targets: []Target{{Name: "a", Probe: s.probe}}, Online: func() bool { return true }})
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() { over <- m.Run(ctx) }()
+		time.Sleep(time.Second)
+		cancel()
+		<-over
+		if st := m.Status()[0].State; st != "unknown" {
+			t.Errorf("it is %s", st)
+		}
+	})
+}
+
+func TestTrial(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		two := []Pass{}
+		for range 2 {
+			p, _ := b.Start("a")
+			two = append(two, p)
+		}
+		gone := b.Down("a")
+		two[0].Done(Fault{Kind: Session, Reason: "421 too busy"})
+		b.want("a", "cooling", Unusable)
+		if !isClosed(gone) {
+			t.Error("what is being set up is not told")
+		}
+		two[1].Done(Fault{Kind: Session, Reason: "421 too busy"})
+		drained(b.Changed())
+		if _, ok := b.Start("a"); ok {
+			t.Error("mail passes an open breaker")
+		}
+		b.wait(5 * time.Second) // not 10: two that failed together count once
+		select {
+		case <-b.Changed():
+		default:
+			t.Error("nobody is told of the trial")
+		}
+		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
+			t.Fatalf("no trial: %+v", s)
+		}
+		p, ok := b.Start("a")
+		if !ok {
+			t.Fatal("the trial is refused")
+		}
+		b.wait(20 * time.Second) // the loop looks at it meanwhile
+		if isClosed(b.Down("a")) {
+			t.Error("the trial is told to give up")
+		}
+		if _, ok := b.Start("a"); ok || b.Standing("a").Rank != Unusable {
+			t.Error("a second delivery beside the trial")
+		}
+		p.Done(Fault{Kind: Session, Reason: "421 too busy"})
+		b.wait(9900 * time.Millisecond)
+		b.want("a", "cooling", Unusable)
+		b.wait(200 * time.Millisecond)
+		b.want("a", "trial", Ready)
+		b.deliver("a", Fault{})
+		b.want("a", "up", Ready)
+		if s := b.Standing("a"); s.Trial {
+			t.Error("served, and still on trial")
+		}
+		b.deliver("a", Fault{Kind: Session, Reason: "421"})
+		b.wait(5 * time.Second)
+		if s := b.Standing("a"); s.Rank != Ready {
+			t.Error("being served did not reset the cool-down")
+		}
+	})
+}
+
+func TestNoProbeClearsTheBreaker(t *testing.T) {
+	inBubble(t, Options{Interval: time.Second}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Quota, Reason: "452 4.5.3 enough for today", Until: time.Now().Add(time.Hour)})
+		b.a.forget()
+		b.wait(59 * time.Minute)
+		if b.a.count() == 0 {
+			t.Fatal("no probe ran: this shows nothing")
+		}
+		b.want("a", "cooling", Unusable)
+		b.wait(time.Minute)
+		b.want("a", "trial", Ready)
+	})
+}
+
+func TestDownAndCooling(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Account, Reason: "535 bad credentials"})
+		b.a.cut()
+		b.wait(5 * time.Minute)
+		if st := b.Status()[0]; st.State != "trial" || st.Why != "535 bad credentials" {
+			t.Errorf("a dead account is news even while the server is away: %+v", st)
+		}
+		if b.Standing("a").Rank != Unusable {
+			t.Error("down is down")
+		}
+		if !strings.Contains(b.logs.String(), "level=ERROR msg=upstream upstream=a state=cooling") {
+			t.Errorf("a dead account is an error: %s", b.logs)
+		}
+	})
+}
+
+func TestForgiveGivesOneTrial(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Account, Reason: "535"})
+		b.want("a", "cooling", Unusable)
+		b.Forgive("a")
+		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
+			t.Errorf("after a new password: %+v", s)
+		}
+		p, _ := b.Start("a")
+		if _, ok := b.Start("a"); ok {
+			t.Error("a backlog logs in many times with a password that may be wrong again")
+		}
+		p.Done(Fault{})
+		b.want("a", "up", Ready)
+	})
+}
+
+func TestSet(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		var c server
+		b.deliver("b", Fault{Kind: Quota, Reason: "452"})
+		late, _ := b.Start("a")
+		b.Set([]Target{{Name: "c", Probe: c.probe}, {Name: "b", Probe: b.b.probe}}, time.Minute, time.Second, 1)
+		b.wait(0)
+		if c.count() != 1 {
+			t.Error("the new one is not probed at once")
+		}
+		b.want("b", "cooling", Unusable)
+		b.want("a", "not there", Unusable)
+		late.Done(Fault{Kind: Network, Reason: "gone"})
+		if strings.Contains(b.logs.String(), "upstream=a state=down") {
+			t.Error("a removed upstream is spoken of")
+		}
+		names := []string{}
+		for _, s := range b.Status() {
+			names = append(names, s.Name)
+		}
+		if !slices.Equal(names, []string{"c", "b"}) {
+			t.Errorf("in the order %v", names)
+		}
+		b.Set([]Target{{Name: "b", Probe: b.b.probe, Account: "new"}}, time.Minute, time.Second, 1)
+		b.want("b", "cooling", Unusable)
+	})
+}
+
+func TestOdometer(t *testing.T) {
+	online := true
+	var mu sync.Mutex
+	set := func(v bool) { mu.Lock(); online = v; mu.Unlock() }
+	inBubble(t, Options{Online: func() bool { mu.Lock(); defer mu.Unlock(); return online }}, func(b *bubble) {
+		begin := b.Odometer()
+		b.wait(time.Hour)
+		if d := b.Odometer() - begin; d != time.Hour {
+			t.Errorf("%v in an hour online", d)
+		}
+		set(false)
+		b.wait(lookAgain)
+		at := b.Odometer()
+		b.wait(100 * time.Hour)
+		if d := b.Odometer() - at; d != 0 {
+			t.Errorf("%v while offline", d)
+		}
+		b.AtLeast(at + time.Hour)
+		b.AtLeast(time.Second)
+		if b.Odometer() != at+time.Hour {
+			t.Errorf("raised to %v, want %v", b.Odometer(), at+time.Hour)
+		}
+		if b.Online() {
+			t.Error("online?")
+		}
+	})
+}
+
+// Where no interface tells, an upstream that answers does: a gateway on a
+// machine without any network has upstreams on loopback.
+func TestAnswersMeanOnline(t *testing.T) {
+	m := New(Options{Targets: []Target{{Name: "a"}}})
+	if hasAddress() {
+		t.Skip("this machine has a network, which hides the other sign")
+	}
+	if m.Online() {
+		t.Error("nothing was heard yet")
+	}
+	p, _ := m.Start("a")
+	p.Done(Fault{Kind: Session})
+	if !m.Online() {
+		t.Error("a refusal is an answer")
+	}
+}
+
+func TestStatusHasNextProbe(t *testing.T) {
+	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+		s := b.Status()[0]
+		if d := time.Until(s.NextProbe); d < 40*time.Second || d > time.Minute || !s.Preferred {
+			t.Errorf("next probe in %v: %+v", d, s)
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package health
+
+import (
+	"net"
+	"time"
+)
+
+// odometer counts the time online. It uses the monotonic clock: time asleep
+// is not time online, and a clock that is set changes nothing.
+type odometer struct {
+	total  time.Duration // up to at
+	at     time.Time     // the last look
+	online bool          // as of then
+}
+
+// reading carries the last look on, for a little while.
+func (o odometer) reading(now time.Time) time.Duration {
+	if !o.online || o.at.IsZero() {
+		return o.total
+	}
+	return o.total + min(max(0, now.Sub(o.at)), 2*lookAgain)
+}
+
+func (o *odometer) look(now time.Time, online bool) {
+	o.total, o.at, o.online = o.reading(now), now, online
+}
+
+// Odometer is the time spent online since the queue began. It never runs
+// backwards.
+func (m *Monitor) Odometer() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.odometer.reading(time.Now())
+}
+
+// AtLeast raises the odometer to d: what the queue knows may be newer than a
+// file that was lost.
+func (m *Monitor) AtLeast(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.odometer.look(now, m.odometer.online)
+	m.odometer.total = max(m.odometer.total, d)
+	m.dirty = true
+}
+
+// Online says whether this machine has a network.
+func (m *Monitor) Online() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.isOnline()
+}
+
+func (m *Monitor) isOnline() bool {
+	if m.opts.Online != nil {
+		return m.opts.Online()
+	}
+	return !m.answered.IsZero() && wall().Sub(m.answered) < time.Minute || hasAddress()
+}
+
+// hasAddress says that an interface has an address others can reach.
+func hasAddress() bool {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAtClock counts the time online, and notices a clock that was set back:
+// what was to last a minute must not last until the clock is there again. The
+// caller holds mu.
+func (m *Monitor) lookAtClock(now time.Time) {
+	back := now.Sub(m.clock) - now.Round(0).Sub(m.clock.Round(0))
+	m.clock = now
+	before := m.odometer.total
+	m.odometer.look(now, m.isOnline())
+	m.dirty = m.dirty || m.odometer.total != before
+	if back < time.Second {
+		return
+	}
+	for _, u := range m.upstreams {
+		u.tracker = u.shift(-back)
+		for _, at := range []*time.Time{&u.pace.began, &u.pace.last, &u.waited, &u.served} {
+			if !at.IsZero() {
+				*at = at.Add(-back)
+			}
+		}
+	}
+}

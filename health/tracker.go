@@ -1,0 +1,132 @@
+package health
+
+import "time"
+
+// reach is whether an upstream answers.
+type reach string
+
+const (
+	unknown reach = "unknown"
+	up      reach = "up"
+	suspect reach = "suspect"
+	down    reach = "down"
+)
+
+// tracker is all that is known of one upstream. It is a value: observe gives
+// the next one.
+type tracker struct {
+	Reach reach     `json:"reach"`
+	Since time.Time `json:"since"`         // of Reach
+	Why   string    `json:"why,omitempty"` // the fault that made Reach what it is
+	// Owed are the passes until an upstream that was down is preferred again.
+	Owed     int       `json:"owed,omitempty"`
+	LastGood time.Time `json:"last_good,omitzero"`
+	Breaker  breaker   `json:"breaker,omitzero"`
+
+	// generation rises when what is under way stops to matter.
+	generation int
+}
+
+// observation is what a probe or a delivery found.
+type observation struct {
+	probe      bool
+	trial      bool // the one delivery that a breaker on trial let through
+	generation int  // in which it began
+	fault      Fault
+}
+
+// observe is the reach machine, with the breaker's beside it.
+func (t tracker) observe(o observation, now time.Time, rise int) tracker {
+	stale := o.generation != t.generation
+	switch f := o.fault; {
+	case f.OK():
+		return t.passed(o, now, rise)
+	case o.probe && stale:
+	case o.probe && t.Reach != suspect && t.Reach != down:
+		t = t.move(suspect, f.Reason, now)
+		if t.Owed > 0 {
+			t.Owed = rise
+		}
+	case o.probe:
+		t = t.move(down, f.Reason, now)
+		t.Owed = rise
+	case f.Kind == Network || f.Kind == Identity:
+		if o.trial {
+			t.Breaker = t.Breaker.refund(now)
+		}
+		if !stale {
+			t = t.move(down, f.Reason, now)
+			t.Owed = rise
+		}
+	case f.Kind == Session && stale && !o.trial:
+		// A connection that broke in a time of trouble says nothing new.
+	default:
+		t.Breaker = t.Breaker.fail(f, o.trial, now)
+	}
+	return t
+}
+
+func (t tracker) passed(o observation, now time.Time, rise int) tracker {
+	t.LastGood = now
+	if o.trial {
+		t.Breaker = breaker{}
+	}
+	switch {
+	case o.generation != t.generation:
+	case t.Reach == up:
+		t.Owed = max(0, t.Owed-1)
+	case t.Reach != down:
+		t = t.move(up, "", now)
+		t.Owed = max(0, t.Owed-1)
+	case o.probe:
+		t = t.move(up, "", now)
+		t.Owed = rise - 1
+		// What began before now may still fail of the trouble that is over.
+		t.generation++
+	default:
+		// The delivery was served on a connection made before; whether new
+		// ones come about is what probes find out.
+	}
+	return t
+}
+
+func (t tracker) move(to reach, why string, now time.Time) tracker {
+	if t.Reach != to {
+		t.Since = now
+	}
+	t.Reach, t.Why = to, why
+	return t
+}
+
+// forgive drops what was said about the account: the secret or the config is
+// another one now. One delivery shows whether it is the right one.
+func (t tracker) forgive(now time.Time) tracker {
+	if t.Breaker.Kind == Account {
+		t.Breaker.Failures, t.Breaker.Until = 0, now
+	}
+	return t
+}
+
+// shift moves all times when the clock was set back: what was to last a minute
+// lasts a minute.
+func (t tracker) shift(by time.Duration) tracker {
+	for _, at := range []*time.Time{&t.Since, &t.LastGood, &t.Breaker.Since, &t.Breaker.Until} {
+		if !at.IsZero() {
+			*at = at.Add(by)
+		}
+	}
+	return t
+}
+
+// rank is how good an upstream is, apart from a trial that is under way.
+func (t tracker) rank(now time.Time) Rank {
+	switch {
+	case t.Breaker.open(now) || t.Reach == down:
+		return Unusable
+	case t.Reach == suspect:
+		return LastResort
+	case t.Owed > 0:
+		return Returning
+	}
+	return Ready
+}
