@@ -1,0 +1,126 @@
+package msa
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"mailroam/queue"
+)
+
+// workspace is the memory of one body, kept for the next.
+type workspace struct {
+	body [bodyBuffer]byte
+	head []byte
+}
+
+// accept takes the message of env and makes it durable. An error means that
+// nothing was stored; the rest of the body has been read then, or the
+// connection is at its end.
+func (s *session) accept(env envelope, r io.Reader) (queue.ID, error) {
+	ws := s.server.workspaces.Get().(*workspace)
+	defer s.server.workspaces.Put(ws)
+	id := queue.NewID()
+	if _, ok := r.(*io.PipeReader); ok { // that is how go-smtp gives BDAT
+		if err := s.server.Admit(env.size); err != nil { // for DATA the gate asks
+			return id, err
+		}
+		return id, s.store(id, env, ws, &chunks{r: r, buf: ws.body[:]})
+	}
+	c := s.conn
+	c.borrow(ws.body[:])
+	defer c.giveBack()
+	c.pace = s.server.pace(time.Now())
+	b := &dots{c: c, start: true}
+	err := s.store(id, env, ws, b)
+	switch {
+	case err == nil || c.err != nil:
+	case silent(err):
+		c.hangUp()
+	case skip(b, overrun(s.server.MaxMessage)-c.pace.got) != nil:
+		c.hangUp()
+	}
+	return id, err
+}
+
+// store moves a body into the queue and commits it.
+func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error {
+	draft, err := s.server.Session.NewDraft(s.work, id)
+	if err != nil {
+		return err
+	}
+	defer draft.Abort()
+
+	at := time.Now()
+	head := heading{w: draft, trace: s.trace(id, env, at), maxHops: s.server.Limits.MaxHops, buf: ws.head[:0]}
+	defer func() { ws.head = keep(head.buf) }()
+	text := filter{w: &head}
+	size, err := pump(&text, b, s.server.MaxMessage)
+	if err != nil {
+		return err
+	}
+	if err := text.Close(); err != nil {
+		return err
+	}
+	if err := head.Close(); err != nil {
+		return err
+	}
+
+	m := queue.NewMessage{
+		ID: id, Accepted: at.UTC(), ReversePath: env.from, Recipients: env.rcpts,
+		EightBit: text.eightBit, // what the body holds decides, not what BODY= said
+		Client:   queue.Client{Addr: s.conn.client(), Helo: env.helo},
+	}
+	first := s.server.File(&m)
+	claim, err := draft.Commit(s.work, first, m)
+	if err != nil {
+		return err
+	}
+	s.accepted(id, env, size)
+	if first != "" && !s.server.Take(claim) {
+		if err := s.server.Session.Requeue(context.WithoutCancel(s.work), claim); err != nil {
+			// It is durable all the same; the next start finds its lease.
+			s.server.Log.Error("alert", "id", id.String(), "text", "giving a claim back: "+queue.Printable(err.Error(), maxLogged))
+		}
+	}
+	return nil
+}
+
+// pump moves a body through w. Exactly limit octets pass.
+func pump(w io.Writer, b body, limit int64) (size int64, err error) {
+	for {
+		p, err := b.next()
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+		if size += int64(len(p)); size > limit {
+			return size, tooLarge
+		}
+		if _, err := w.Write(p); err != nil {
+			return size, err
+		}
+	}
+}
+
+func (s *session) trace(id queue.ID, env envelope, at time.Time) *trace {
+	t := &trace{
+		hostname: s.server.Hostname, private: s.server.Private,
+		client: s.conn.addr, helo: env.helo, esmtp: env.esmtp, id: id, at: at,
+	}
+	if len(env.rcpts) == 1 {
+		t.rcpt = env.rcpts[0]
+	}
+	return t
+}
+
+// keep returns a buffer for the next message unless it has grown too big to
+// be kept by every workspace.
+func keep(b []byte) []byte {
+	if cap(b) > bodyBuffer {
+		return nil
+	}
+	return b
+}

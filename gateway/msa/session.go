@@ -1,0 +1,135 @@
+package msa
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"mailroam/queue"
+)
+
+// session is one client's dialogue: the gate in front of go-smtp (gate.go) and
+// what go-smtp calls behind it. All of it runs in the connection's goroutine,
+// but for Data when it takes chunks: then Reset may come beside it.
+type session struct {
+	server *Server
+	conn   *conn
+	work   context.Context // ends when sessions are cut off
+
+	helo  string // as in command.name
+	esmtp bool
+	path  string // of the MAIL or RCPT under way
+	tally tally
+
+	mu  sync.Mutex // guards env
+	env envelope
+}
+
+// envelope is a mail transaction.
+type envelope struct {
+	open  bool
+	began time.Time
+	helo  string
+	esmtp bool
+	from  string
+	rcpts []string // each once
+	named int      // RCPTs accepted
+	size  int64    // as the client told, 0 when it did not
+}
+
+// Mail begins a transaction (RFC 5321 4.1.1.2).
+func (s *session) Mail(_ string, o *smtp.MailOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.env.open {
+		// go-smtp would begin a second one with the recipients of the first.
+		return refuse(503, 5, 5, 1, "a transaction is open, end it with RSET first")
+	}
+	if !s.mayRelay() {
+		return notAllowed
+	}
+	if err := s.server.Permit(s.path); err != nil {
+		return refuse(550, 5, 7, 1, plain(err.Error()))
+	}
+	if err := s.server.Admit(o.Size); err != nil {
+		return s.replyFor(err)
+	}
+	s.env = envelope{open: true, began: time.Now(), helo: s.helo, esmtp: s.esmtp, from: s.path, size: o.Size}
+	return nil
+}
+
+var notAllowed = refuse(550, 5, 7, 1, "your address may not send here: add its network to `allow` of this [[listen]]")
+
+// mayRelay looks the client's address up in the networks that may send.
+func (s *session) mayRelay() bool {
+	for _, p := range s.server.Allow {
+		if p.Contains(s.conn.addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Rcpt adds a recipient. One named twice gets one copy.
+func (s *session) Rcpt(string, *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.env.named >= s.server.Limits.MaxRecipients {
+		return refuse(452, 4, 5, 3, "too many recipients, send to the rest in another transaction") // RFC 5321 4.5.3.1.10
+	}
+	s.env.named++
+	if !slices.ContainsFunc(s.env.rcpts, func(r string) bool { return sameMailbox(r, s.path) }) {
+		s.env.rcpts = append(s.env.rcpts, s.path)
+	}
+	return nil
+}
+
+// Data takes the message of DATA or of a run of BDAT. What it returns becomes
+// the reply.
+func (s *session) Data(r io.Reader) error {
+	if !s.conn.hold() {
+		return shuttingDown
+	}
+	defer s.conn.release()
+	s.mu.Lock()
+	env := s.env
+	s.mu.Unlock()
+	if len(env.rcpts) == 0 {
+		return bodyCut // the transaction was reset before its body began
+	}
+	id, err := s.accept(env, r)
+	if err != nil {
+		return s.replyFor(err)
+	}
+	return refuse(250, 2, 0, 0, "queued as "+id.String())
+}
+
+// Reset ends the transaction.
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.env = envelope{}
+}
+
+// Logout ends the session.
+func (s *session) Logout() error {
+	s.Reset()
+	return nil
+}
+
+// replyFor turns an error into its reply, and tells the log what the reply
+// keeps to itself.
+func (s *session) replyFor(err error) *smtp.SMTPError {
+	if silent(err) {
+		s.conn.vanish()
+	}
+	reply := replyFor(err)
+	if reply == localTrouble || silent(err) {
+		s.server.Log.Error("alert", "text", "new mail could not be stored: "+queue.Printable(err.Error(), maxLogged))
+	}
+	return reply
+}
