@@ -129,7 +129,7 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 		u.tracker = u.forgive(now)
 	}
 	if u.Reach != down { // it may have been long ago that it was up
-		u.tracker = u.move(unknown, "", now)
+		u.tracker = u.move(unknown, Fault{}, now)
 		u.Owed = 0
 	}
 	u.pace = downPace(now, time.Time{})
@@ -317,7 +317,7 @@ func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 		level = slog.LevelWarn
 	}
 	attrs := []any{"upstream", u.Name, "state", word}
-	if why := u.shownWhy(); why != "" {
+	if _, why := u.trouble(); why != "" {
 		attrs = append(attrs, "why", why)
 	}
 	if !u.Breaker.closed() {

@@ -15,6 +15,7 @@ type Status struct {
 	// State is one word: unknown, up, suspect, down, cooling or trial.
 	State     string    `json:"state"`
 	Since     time.Time `json:"since"` // of State
+	Kind      Kind      `json:"kind,omitempty"` // what Why is about
 	Why       string    `json:"why,omitempty"`
 	Until     time.Time `json:"until,omitzero"`     // end of the cooling
 	LastGood  time.Time `json:"last_good,omitzero"` // the last probe or delivery that went well
@@ -33,9 +34,10 @@ func (m *Monitor) Status() []Status {
 	for _, name := range m.order {
 		u := m.upstreams[name]
 		s := Status{
-			Name: name, State: u.word(now), Since: u.shownSince().UTC(), Why: u.shownWhy(), LastGood: u.LastGood.UTC(),
+			Name: name, State: u.word(now), Since: u.shownSince().UTC(), LastGood: u.LastGood.UTC(),
 			Preferred: u.rank(now) == Ready,
 		}
+		s.Kind, s.Why = u.trouble()
 		if u.Breaker.open(now) {
 			s.Until = u.Breaker.Until.UTC()
 		}
@@ -74,9 +76,9 @@ func (t tracker) shownSince() time.Time {
 	return t.Since
 }
 
-func (t tracker) shownWhy() string {
+func (t tracker) trouble() (Kind, string) {
 	if t.byBreaker() {
-		return t.Breaker.Reason
+		return t.Breaker.Kind, t.Breaker.Reason
 	}
-	return t.Why
+	return t.Kind, t.Why
 }

@@ -16,8 +16,10 @@ const (
 // the next one.
 type tracker struct {
 	Reach reach     `json:"reach"`
-	Since time.Time `json:"since"`         // of Reach
-	Why   string    `json:"why,omitempty"` // the fault that made Reach what it is
+	Since time.Time `json:"since"` // of Reach
+	// Kind and Why are the latest fault while Reach is suspect or down.
+	Kind Kind   `json:"kind,omitempty"`
+	Why  string `json:"why,omitempty"`
 	// Owed are the passes until an upstream that was down is preferred again.
 	Owed     int       `json:"owed,omitempty"`
 	LastGood time.Time `json:"last_good,omitzero"`
@@ -43,19 +45,19 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 		return t.passed(o, now, rise)
 	case o.probe && stale:
 	case o.probe && t.Reach != suspect && t.Reach != down:
-		t = t.move(suspect, f.Reason, now)
+		t = t.move(suspect, f, now)
 		if t.Owed > 0 {
 			t.Owed = rise
 		}
 	case o.probe:
-		t = t.move(down, f.Reason, now)
+		t = t.move(down, f, now)
 		t.Owed = rise
 	case f.Kind == Network || f.Kind == Identity:
 		if o.trial {
 			t.Breaker = t.Breaker.refund(now)
 		}
 		if !stale {
-			t = t.move(down, f.Reason, now)
+			t = t.move(down, f, now)
 			t.Owed = rise
 		}
 	case f.Kind == Session && stale && !o.trial:
@@ -76,10 +78,10 @@ func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	case t.Reach == up:
 		t.Owed = max(0, t.Owed-1)
 	case t.Reach != down:
-		t = t.move(up, "", now)
+		t = t.move(up, Fault{}, now)
 		t.Owed = max(0, t.Owed-1)
 	case o.probe:
-		t = t.move(up, "", now)
+		t = t.move(up, Fault{}, now)
 		t.Owed = rise - 1
 		// What began before now may still fail of the trouble that is over.
 		t.generation++
@@ -90,11 +92,11 @@ func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	return t
 }
 
-func (t tracker) move(to reach, why string, now time.Time) tracker {
+func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 	if t.Reach != to {
 		t.Since = now
 	}
-	t.Reach, t.Why = to, why
+	t.Reach, t.Kind, t.Why = to, f.Kind, f.Reason
 	return t
 }
 
