@@ -63,6 +63,7 @@ type Dispatcher struct {
 	slots   slots
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
+	waiting []string          // upstreams that mail waits for, as health was told
 	filing  int               // open claims that only file anew
 	turn    int               // claims so far
 	wake    func()            // ends the claim that waits now
@@ -122,6 +123,7 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	}
 	n.Filing = f
 	d.learn(f.Lane)
+	d.want(f.Lane)
 	return ""
 }
 
@@ -161,17 +163,21 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return err
 }
 
-// follow ends a waiting claim whenever an upstream's state changes.
+// follow ends a waiting claim whenever an upstream's state changes, and now and
+// then in any case: which upstreams mail waits for is counted at each claim.
 func (d *Dispatcher) follow(ctx context.Context) {
+	recount := time.NewTicker(5 * time.Second)
+	defer recount.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.Health.Changed():
-			d.mu.Lock()
-			d.wake()
-			d.mu.Unlock()
+		case <-recount.C:
 		}
+		d.mu.Lock()
+		d.wake()
+		d.mu.Unlock()
 	}
 }
 
@@ -199,8 +205,6 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 
 // request says what can be taken now, and remembers how to take it back.
 func (d *Dispatcher) request(ctx context.Context, wake func()) queue.ClaimRequest {
-	var waiting []string
-	var stats *queue.Stats
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.wake = wake
@@ -209,32 +213,63 @@ func (d *Dispatcher) request(ctx context.Context, wake func()) queue.ClaimReques
 		Slots: map[string]int{}, Except: make(map[string]bool, len(d.lanes)),
 		Turn: d.turn, Aged: d.filing < maxFiling, Max: maxFiling - d.filing,
 	}
+	ready := true
 	for lane, names := range d.lanes {
 		r.Except[lane] = true
 		if first := d.first(names); first != "" && d.free(first) > 0 {
 			r.Slots[first] = d.free(first)
 			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turn%4 == 3})
 		}
-		for _, n := range names {
-			if d.Health.Standing(n).Rank == health.Ready || slices.Contains(waiting, n) {
-				continue
-			}
-			if stats == nil { // counted only when an upstream is not well
-				s, _ := d.Store.Stats(ctx)
-				stats = &s
-			}
-			if stats.Lanes[lane] > 0 {
-				waiting = append(waiting, n)
-			}
-		}
+		ready = ready && !slices.ContainsFunc(names, d.unwell)
 	}
 	if r.Max == 0 {
 		r.Except = nil
 	}
 	slices.SortFunc(r.Lanes, func(a, b queue.LaneRequest) int { return strings.Compare(a.Lane, b.Lane) })
-	slices.Sort(waiting)
-	d.Health.Demand(waiting)
+	d.recount(ctx, ready)
 	return r
+}
+
+// recount finds out anew which upstreams mail waits for. The lanes are counted
+// only when an upstream is not well.
+func (d *Dispatcher) recount(ctx context.Context, ready bool) {
+	var waiting []string
+	if !ready {
+		stats, err := d.Store.Stats(ctx)
+		if err != nil {
+			return
+		}
+		for lane, n := range stats.Lanes {
+			if n > 0 {
+				waiting = append(waiting, slices.DeleteFunc(slices.Clone(d.lanes[lane]), func(u string) bool { return !d.unwell(u) })...)
+			}
+		}
+		slices.Sort(waiting)
+		waiting = slices.Compact(waiting)
+	}
+	d.demand(waiting)
+}
+
+// want adds the upstreams of a lane that mail was just filed in. The caller
+// holds d.mu.
+func (d *Dispatcher) want(lane string) {
+	waiting := d.waiting
+	for _, n := range d.lanes[lane] {
+		if d.unwell(n) && !slices.Contains(waiting, n) {
+			waiting = append(slices.Clone(waiting), n)
+		}
+	}
+	slices.Sort(waiting)
+	d.demand(waiting)
+}
+
+func (d *Dispatcher) unwell(name string) bool { return d.Health.Standing(name).Rank != health.Ready }
+
+func (d *Dispatcher) demand(waiting []string) {
+	if !slices.Equal(waiting, d.waiting) {
+		d.waiting = waiting
+		d.Health.Demand(waiting)
+	}
 }
 
 // maxFiling bounds the open claims that send nothing.

@@ -65,7 +65,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	case v == relay.Delivered:
 		res.State, res.Doubt = queue.Delivered, nil
 	case v == relay.Bounce:
-		res.State, res.Last = queue.Failed, doubted(rcpt, a)
+		res.State, res.Doubt, res.Last = queue.Failed, nil, doubted(rcpt, a)
 		why = "the fault is the " + string(scope) + "'s: no upstream would take it"
 	case v == relay.InDoubt:
 		res.Doubt = &queue.Doubt{Upstream: t.Upstream, At: now.Time.UTC(), Online: max(now.Online, 1)}

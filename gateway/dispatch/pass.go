@@ -150,15 +150,7 @@ func (t *trip) deliver(ctx context.Context) {
 		GiveUp:    t.d.Health.Down(u),
 	})
 	t.stop = try.Result.Stopped
-	if t.stop != nil { // keep only what the upstream has answered, or was asked with a dot
-		for k := len(rcpts) - 1; k >= 0; k-- {
-			if r := try.Result.Rcpts[k]; !r.InDoubt && (r.Err != nil || r.Stage < relay.Rcpt) {
-				rcpts = slices.Delete(rcpts, k, k+1)
-				try.Result.Rcpts = slices.Delete(try.Result.Rcpts, k, k+1)
-			}
-		}
-		try.Rcpts = rcpts
-	}
+	try.Rcpts, try.Result.Rcpts = answered(rcpts, try.Result.Rcpts)
 	now := t.d.now()
 	j := t.config.Judge(try, now)
 	t.record(j)
@@ -167,6 +159,17 @@ func (t *trip) deliver(ctx context.Context) {
 		return
 	}
 	open.Done(t.charge(u, j, now.Time))
+}
+
+// answered leaves out the recipients for whom we stopped before the dot: about
+// them the upstream said nothing.
+func answered(rcpts []int, rs []relay.RcptResult) (is []int, kept []relay.RcptResult) {
+	for k, r := range rs {
+		if !errors.Is(r.Err, relay.ErrStopped) {
+			is, kept = append(is, rcpts[k]), append(kept, r)
+		}
+	}
+	return is, kept
 }
 
 // charge adds to the judgement's fault what only many messages together show.

@@ -112,7 +112,7 @@ func all(d relay.Delivery, r relay.RcptResult) relay.Result {
 }
 
 func stopped(d relay.Delivery, err error) relay.Result {
-	r := all(d, relay.RcptResult{Stage: relay.Body, Err: err})
+	r := all(d, relay.RcptResult{Stage: relay.Body, Err: fmt.Errorf("%w: %w", relay.ErrStopped, err)})
 	r.Stopped = err
 	return r
 }
