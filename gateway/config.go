@@ -159,10 +159,6 @@ const maxConfigSize = 1 << 20
 // Load reads and checks the file. When something in it is wrong the error is
 // Problems, and holds all of them.
 func Load(path string) (*Config, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("finding the config: %w", err)
-	}
 	text, mode, err := readSmall(path, maxConfigSize)
 	if err != nil {
 		return nil, fmt.Errorf("reading the config: %w", err)
@@ -178,6 +174,10 @@ func Parse(path string, text []byte) (*Config, error) {
 }
 
 func parse(path string, text []byte, mode fs.FileMode) (*Config, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("finding the config's folder: %w", err)
+	}
 	c := Default()
 	c.Path = path
 	d := &decoder{path: path, dir: filepath.Dir(path), mode: mode, config: &c}

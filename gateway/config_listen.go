@@ -66,7 +66,7 @@ func parseListenAddress(s string) (ip netip.Addr, port uint16, ok bool) {
 
 func checkNetwork(s string) fault {
 	if _, ok := parseNetwork(s); !ok {
-		return fault{strconv.Quote(printable(s)) + " is not a network", `write it like "192.168.1.0/24", "fd00:1::/64", or a single address`}
+		return fault{quote(s) + " is not a network", `write it like "192.168.1.0/24", "fd00:1::/64", or a single address`}
 	}
 	return fault{}
 }

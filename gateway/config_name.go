@@ -85,20 +85,29 @@ func isAlphanumeric(c byte) bool {
 }
 
 // splitAddress takes local-part@domain apart, at the last "@" for a local part
-// may be quoted (RFC 5321 4.1.2). The domain comes back in lower case.
+// may be quoted. The domain comes back in lower case.
 func splitAddress(s string) (local, domain string, ok bool) {
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {
 		return "", "", false
 	}
 	local, domain = s[:at], strings.ToLower(s[at+1:])
-	quoted := len(local) > 2 && local[0] == '"' && local[len(local)-1] == '"'
-	for i := range len(local) {
-		if c := local[i]; c <= ' ' || c >= 0x7f || !quoted && strings.IndexByte(`()<>[]:;@\,"`, c) >= 0 {
-			return "", "", false
-		}
+	return local, domain, isLocalPart(local) && isFullDomain(domain)
+}
+
+// isLocalPart follows RFC 5321 4.1.2, and takes dots where they come.
+func isLocalPart(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
 	}
-	return local, domain, local != "" && len(local) <= 64 && isFullDomain(domain)
+	special := `()<>[]:;@\," `
+	if inner, ok := strings.CutPrefix(s, `"`); ok {
+		if inner, ok = strings.CutSuffix(inner, `"`); !ok {
+			return false
+		}
+		s, special = strings.NewReplacer(`\\`, "", `\"`, "").Replace(inner), `\"`
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f || strings.ContainsRune(special, r) }) < 0
 }
 
 // defaultHostname is the machine's full name where it has a usable one. The

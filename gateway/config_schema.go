@@ -224,11 +224,16 @@ func size(to *int64, least, most int64) rule {
 
 func lastName(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
-// printable bounds and escapes a name that a stranger may have written.
-func printable(name string) string {
-	if len(name) > 64 {
-		name = name[:64] + "…"
+// quote bounds and escapes what a stranger may have written.
+func quote(s string) string {
+	if len(s) > 64 {
+		s = s[:64] + "…"
 	}
-	quoted := strconv.Quote(name)
-	return quoted[1 : len(quoted)-1]
+	return strconv.Quote(s)
+}
+
+// printable is the same without the quotes.
+func printable(s string) string {
+	s = quote(s)
+	return s[1 : len(s)-1]
 }

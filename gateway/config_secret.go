@@ -38,13 +38,6 @@ var ErrSecret = errors.New("reading the password")
 // IsZero says that no secret was given.
 func (s Secret) IsZero() bool { return s.source == "" }
 
-// Equal says that both come from the same place; what a file, a variable or a
-// command gives may have changed all the same.
-func (s Secret) Equal(o Secret) bool {
-	return s.source == o.source && s.value == o.value && s.dir == o.dir &&
-		strings.Join(s.command, "\x00") == strings.Join(o.command, "\x00")
-}
-
 const (
 	commandLimit  = 10 * time.Second
 	maxSecretSize = 64 << 10

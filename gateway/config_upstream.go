@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -75,7 +74,7 @@ func checkSender(s string) fault {
 	case isFullDomain(s):
 		fix = `write "@` + s + `" for the whole domain`
 	}
-	return fault{strconv.Quote(printable(s)) + " is neither an address nor an @domain", fix}
+	return fault{quote(s) + " is neither an address nor an @domain", fix}
 }
 
 // checkUpstreams looks at each upstream as a whole, and at all together.
