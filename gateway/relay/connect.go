@@ -78,17 +78,23 @@ func (u *Upstream) open(ctx context.Context, e Endpoint, b budget) (*conn, *Erro
 	nc, err := u.opts.Dial(dialCtx, "tcp", e.address())
 	cancel()
 	if err != nil {
+		fault := &Error{Stage: Connect, Err: err}
 		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-			return nil, &Error{Stage: Resolve, Err: err}
+			fault.Stage = Resolve
 		}
-		return nil, &Error{Stage: Connect, Err: err}
+		return nil, fault
 	}
 	c := newConn(e, nc)
 	defer context.AfterFunc(ctx, c.abort)()
-	if err := u.greet(ctx, c, b); err != nil {
+	if fault := u.greet(ctx, c, b); fault != nil {
 		c.abort()
-		return nil, err
+		if ctx.Err() != nil { // that is why; the rest is its consequence
+			fault = &Error{Stage: fault.Stage, Err: context.Cause(ctx)}
+		}
+		u.log.Debug("no session", "endpoint", e.address(), "err", fault)
+		return nil, fault
 	}
+	u.log.Debug("session", "endpoint", e.address(), "tls", c.secure)
 	return c, nil
 }
 

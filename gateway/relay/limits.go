@@ -7,6 +7,7 @@ type limits struct {
 	connect time.Duration // one endpoint: DNS, TCP
 	setup   time.Duration // each of greeting, EHLO, TLS, AUTH
 	command time.Duration // MAIL, RCPT
+	kept    time.Duration // MAIL on a kept connection, which may have died unnoticed
 	data    time.Duration // 354
 	total   time.Duration // everything before the first reply to MAIL; 0: no limit
 }
@@ -17,6 +18,7 @@ var hurried = limits{
 	connect: 10 * time.Second,
 	setup:   15 * time.Second,
 	command: 60 * time.Second,
+	kept:    5 * time.Second,
 	data:    60 * time.Second,
 	total:   18 * time.Second,
 }
@@ -27,17 +29,17 @@ var patient = limits{
 	connect: 1 * time.Minute,
 	setup:   5 * time.Minute,
 	command: 5 * time.Minute,
+	kept:    5 * time.Minute,
 	data:    2 * time.Minute,
 }
 
 // These hold for both.
 const (
-	blockTimeout  = 3 * time.Minute  // one write of data (RFC 5321 4.5.3.2.5)
-	dotTimeout    = 10 * time.Minute // RFC 5321 4.5.3.2.6: giving up early makes duplicates (RFC 1047)
-	reusedTimeout = 5 * time.Second  // the reply to MAIL on a kept connection
-	lastWords     = 5 * time.Second  // for a reply after a failed write
-	quitTimeout   = 1 * time.Second  // to write QUIT; its reply is not waited for
-	idleLimit     = 30 * time.Second // how long a connection is kept unused
+	blockTimeout = 3 * time.Minute  // one write of data (RFC 5321 4.5.3.2.5)
+	dotTimeout   = 10 * time.Minute // RFC 5321 4.5.3.2.6: giving up early makes duplicates (RFC 1047)
+	lastWords    = 5 * time.Second  // for a reply after a failed write
+	quitTimeout  = 1 * time.Second  // to write QUIT; its reply is not waited for
+	idleLimit    = 30 * time.Second // how long a connection is kept unused
 )
 
 // budget is the limits of one delivery that has begun.

@@ -76,6 +76,10 @@ func faults(t *testing.T, texts ...string) (fs []sink.Fault) {
 
 func (w *world) deliver(d Delivery) Result { return w.up.Deliver(w.t.Context(), d) }
 
+func password(pw string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return pw, nil }
+}
+
 // brief is a result in a word.
 func brief(r RcptResult) string {
 	switch {
@@ -115,4 +119,3 @@ func TestDeliver(t *testing.T) {
 		})
 	}
 }
-

@@ -73,9 +73,11 @@ func (t *transaction) run(ctx context.Context) error {
 // alive ends set-up: MAIL was answered, and from here on only ctx cuts.
 func (t *transaction) alive(ctx context.Context) {
 	t.answered, t.res.Served = true, true
-	t.detach()
-	t.settled()
-	t.detach = context.AfterFunc(ctx, t.c.abort)
+	if t.wanted != ctx {
+		t.detach()
+		t.settled()
+		t.detach = context.AfterFunc(ctx, t.c.abort)
+	}
 }
 
 // unfit answers in the upstream's place when it has already said that it
@@ -172,7 +174,7 @@ func (t *transaction) drain(ctx context.Context) error {
 func (t *transaction) by(at Stage) time.Time {
 	switch {
 	case at == Mail && t.c.kept:
-		return t.budget.by(min(reusedTimeout, t.budget.command))
+		return t.budget.by(t.budget.kept)
 	case at == Mail:
 		return t.budget.by(t.budget.command)
 	case at == Data:
@@ -262,7 +264,6 @@ func (t *transaction) content(ctx context.Context) error {
 	case len(t.accepted) == 0:
 		return nil
 	case t.data.Code/100 == 4 || t.data.Code/100 == 5:
-		t.closing = t.closing || t.data.Code == 421
 		t.decide(t.accepted, RcptResult{Stage: Data, Reply: t.data})
 		return nil
 	default:
@@ -370,7 +371,9 @@ func (t *transaction) dot(again []int) error {
 		return &Error{Stage: Dot, Err: err}
 	}
 	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
-	t.closing = t.closing || r.Code == 421
+	if r.Code == 421 {
+		t.closing = true
+	}
 	if r.Positive() {
 		t.c.reset = false
 		if !t.closing {
