@@ -51,7 +51,7 @@ func TestKill9(t *testing.T) {
 	names := []string{"first", "second"}
 	var logs []string
 	var upstreams []string
-	var open sync.WaitGroup // connections at the upstreams
+	open := newCrowd()
 	for _, name := range names {
 		path := filepath.Join(dir, name+".ledger")
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -68,7 +68,7 @@ func TestKill9(t *testing.T) {
 		srv := sink.New(sink.Options{Name: name, Ledger: f, Faults: []sink.Fault{slow}})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
-		go func() { done <- srv.Serve(ctx, counting{l, &open}) }()
+		go func() { done <- srv.Serve(ctx, counting{l, open}) }()
 		defer func() { cancel(); <-done }()
 		logs = append(logs, path)
 		upstreams = append(upstreams, fmt.Sprintf("[[upstream]]\nname = %q\nurls = [\"smtp+insecure://%s\"]", name, l.Addr()))
@@ -98,7 +98,7 @@ func TestKill9(t *testing.T) {
 		p.kill()
 		cancel()
 		load.Wait()
-		open.Wait() // the upstreams have read all that this life sent
+		open.wait()
 		ended = append(ended, time.Now())
 	}
 
@@ -159,10 +159,40 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// counting is a listener that knows how many of its connections are open.
+// crowd counts the open connections at the upstreams.
+type crowd struct {
+	mu   sync.Mutex
+	gone sync.Cond // signals open == 0
+	open int
+}
+
+func newCrowd() *crowd {
+	c := &crowd{}
+	c.gone.L = &c.mu
+	return c
+}
+
+func (c *crowd) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open += n; c.open == 0 {
+		c.gone.Broadcast()
+	}
+}
+
+// wait returns when the upstreams have read all that a dead gateway sent.
+func (c *crowd) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.open > 0 {
+		c.gone.Wait()
+	}
+}
+
+// counting is a listener whose connections are counted.
 type counting struct {
 	net.Listener
-	open *sync.WaitGroup
+	crowd *crowd
 }
 
 func (l counting) Accept() (net.Conn, error) {
@@ -170,17 +200,17 @@ func (l counting) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.open.Add(1)
-	return &counted{Conn: c, done: sync.OnceFunc(l.open.Done)}, nil
+	l.crowd.add(1)
+	return &counted{Conn: c, leave: sync.OnceFunc(func() { l.crowd.add(-1) })}, nil
 }
 
 type counted struct {
 	net.Conn
-	done func()
+	leave func()
 }
 
 func (c *counted) Close() error {
-	defer c.done()
+	defer c.leave()
 	return c.Conn.Close()
 }
 
