@@ -16,23 +16,9 @@ func overrun(limit int64) int64 { return limit + limit/10 + slack }
 // until the next call. The end is io.EOF; any other error is a reply.
 type body interface {
 	next() ([]byte, error)
-}
-
-// chunks is the body of a run of BDAT commands (RFC 3030): raw octets.
-type chunks struct {
-	r   io.Reader
-	buf []byte
-}
-
-func (b *chunks) next() ([]byte, error) {
-	n, err := b.r.Read(b.buf)
-	switch {
-	case n > 0:
-		return b.buf[:n], nil
-	case err == io.EOF:
-		return nil, io.EOF // LAST has come: conn never gives io.EOF itself
-	}
-	return nil, bodyCut
+	// rest reads what of a refused body is still to come, and reports whether
+	// commands follow.
+	rest(limit int64) bool
 }
 
 // dots is the body of DATA. It is read from the connection's own buffer, in
@@ -44,14 +30,13 @@ func (b *chunks) next() ([]byte, error) {
 type dots struct {
 	c     *conn
 	start bool // at the beginning of a line
-	ended bool
 }
 
 var crlfDot = []byte("\r\n.")
 
 func (b *dots) next() ([]byte, error) {
 	c := b.c
-	for !b.ended {
+	for len(c.feed) == 0 {
 		d := c.buf[c.r:c.w]
 		switch {
 		case len(d) == 0, len(d) == 1 && d[0] == '\r', b.start && undecided(d):
@@ -63,7 +48,6 @@ func (b *dots) next() ([]byte, error) {
 			c.r++ // RFC 5321 4.5.2
 			if d[1] == '\r' && d[2] == '\n' {
 				c.r += 2
-				b.ended = true
 				c.feed = endOfData
 			}
 		default:
@@ -94,17 +78,12 @@ func (b *dots) run(d []byte) []byte {
 	return d
 }
 
-// skip reads the rest of a body that was refused, up to limit octets.
-func skip(b body, limit int64) error {
-	for limit > 0 {
-		p, err := b.next()
-		if err == io.EOF {
-			return nil
+// rest reads up to the final dot.
+func (b *dots) rest(limit int64) bool {
+	for b.c.pace.got < overrun(limit) {
+		if _, err := b.next(); err != nil {
+			return err == io.EOF
 		}
-		if err != nil {
-			return err
-		}
-		limit -= int64(len(p))
 	}
-	return tooLarge
+	return false
 }

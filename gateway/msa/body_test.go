@@ -124,8 +124,8 @@ func TestChunks(t *testing.T) {
 		r.none()
 		c.envelope()
 		c.send("BDAT 14\r\nSubject: x\r\n\r\nBDAT 3\r\n.\r\nBDAT 0 LAST\r\n")
-		c.want("250 2.0.0 Continue")
-		c.want("250 2.0.0 Continue")
+		c.want("250 2.0.0 chunk taken")
+		c.want("250 2.0.0 chunk taken")
 		c.want("250 2.0.0 queued")
 		if got := r.one().text(); got != "Subject: x\r\n\r\n.\r\n" {
 			t.Errorf("stored %q", got)

@@ -154,6 +154,26 @@ func TestAbandonedChunks(t *testing.T) {
 	}
 }
 
+// The result of a message that was given up in its middle never becomes that
+// of the next one.
+func TestResultsStayApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		c := r.greeted()
+		for i := range 200 {
+			c.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT 0\r\nRSET\r\n" +
+				"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nBDAT 3\r\na\r\nBDAT 0 LAST\r\n")
+			for _, want := range []string{"250 2.1.0", "250 2.1.5", "250 2.0.0 chunk", "250 2.0.0 Session reset", "250 2.1.0", "250 2.1.5", "250 2.0.0 chunk"} {
+				c.want(want)
+			}
+			got := c.want("250 2.0.0 queued as ")
+			if ms := r.box.messages(); len(ms) != i+1 || !strings.Contains(got, ms[i].ID.String()) {
+				t.Fatalf("%d messages after round %d: %q", len(ms), i, got)
+			}
+		}
+	})
+}
+
 // Commands between chunks do not disturb the message, and none of them can
 // make its octets commands.
 func TestCommandsBetweenChunks(t *testing.T) {
@@ -161,12 +181,12 @@ func TestCommandsBetweenChunks(t *testing.T) {
 		r := start(t, nil)
 		c := r.greeted()
 		c.envelope()
-		c.cmd("BDAT 0", "250 2.0.0 Continue")
+		c.cmd("BDAT 0", "250 2.0.0 chunk taken")
 		c.cmd("DATA", "503 ")
 		c.cmd("MAIL FROM:<x@example.com>", "503 ")
 		c.cmd("RCPT TO:<x@example.com>", "503 ")
 		c.cmd("NOOP", "250 ")
-		c.cmd("BDAT 3\r\na", "250 2.0.0 Continue")
+		c.cmd("BDAT 3\r\na", "250 2.0.0 chunk taken")
 		c.cmd("VRFY x", "252 ")
 		c.cmd("BDAT 3 LAST\r\nb", "250 2.0.0 queued")
 		if got := r.one().text(); got != "\r\na\r\nb\r\n" {
@@ -236,6 +256,23 @@ func TestNotSMTP(t *testing.T) {
 			c.cmd("NOOP", "250") // goes on
 		})
 	})
+}
+
+// A client that sends too much finds the reply when it looks, and not a reset
+// connection, which it would take for a passing fault.
+func TestReplyOutlivesUnreadInput(t *testing.T) {
+	nc, l := tcpPair(t)
+	r := &rig{t: t, box: &box{}, log: &logBuffer{}}
+	r.serve(l, func(o *Options) { o.MaxMessage = 1000 })
+	c := newClient(t, nc)
+	c.want("220")
+	c.cmd("EHLO x", "250")
+	c.envelope()
+	c.cmd("DATA", "354")
+	c.send(lines(int(overrun(1000)) + 100_000))
+	c.want("552 5.3.4 ")
+	c.eof()
+	r.none()
 }
 
 func TestErrorBudget(t *testing.T) {

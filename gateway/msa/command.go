@@ -1,7 +1,6 @@
 package msa
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,6 +16,7 @@ type command struct {
 	name  string // HELO, EHLO: the client's name, printable ASCII
 	path  string // MAIL, RCPT: as the client wrote it
 	chunk int64  // BDAT: octets that follow
+	last  bool   // BDAT: and are the end of the message
 }
 
 // parse reads a command line. A refusal named cut ends the connection:
@@ -201,16 +201,16 @@ func checkMailParams(s string, maxMessage int64) *smtp.SMTPError {
 
 // bdat reads the size of a chunk (RFC 3030 2).
 func (c *command) bdat(arg string, maxMessage int64) *smtp.SMTPError {
-	size, last, _ := strings.Cut(arg, " ")
-	last = strings.Trim(last, " ")
-	if last != "" && !strings.EqualFold(last, "LAST") || size == "" || strings.Trim(size, "0123456789") != "" {
+	size, mark, _ := strings.Cut(arg, " ")
+	mark = strings.Trim(mark, " ")
+	if mark != "" && !strings.EqualFold(mark, "LAST") || size == "" || strings.Trim(size, "0123456789") != "" {
 		return badChunk
 	}
 	n, err := strconv.ParseInt(size, 10, 64)
-	if err != nil || n > min(overrun(maxMessage), math.MaxUint32) {
+	if err != nil || n > overrun(maxMessage) {
 		return tooLarge // and more than is read to throw it away
 	}
-	c.chunk = n
+	c.chunk, c.last = n, mark != ""
 	return nil
 }
 

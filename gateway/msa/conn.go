@@ -21,15 +21,16 @@ const (
 )
 
 // conn is the connection as go-smtp sees it. Reading gives one command line at
-// a time, and only lines that the session's gate let pass, or the octets of a
-// BDAT chunk. Writing gathers replies until the next wait for input, so a
-// batch of commands gets its replies in one segment (RFC 2920 3.2).
+// a time, and only lines that the session's gate let pass. Writing gathers
+// replies until the next wait for input, so a batch of commands gets its
+// replies in one segment (RFC 2920 3.2).
 //
-// After any failure reading gives nothing but net.ErrClosed: never io.EOF,
-// which go-smtp would take for the end of a chunk.
+// Bodies do not come this way: session.Data reads them from the connection
+// itself, and go-smtp finds endOfData in their place. After any failure
+// reading gives nothing but net.ErrClosed.
 //
-// All of it belongs to the one goroutine in which go-smtp serves the
-// connection, but for what visit and mute hold.
+// All of it belongs to the goroutine in which go-smtp serves the connection,
+// but for what visit and mute hold.
 type conn struct {
 	net.Conn
 	visit
@@ -39,13 +40,14 @@ type conn struct {
 	ends    time.Time  // no command is waited for after this
 
 	input
-	feed   []byte // the checked line that go-smtp reads next
-	chunk  int64  // octets of a BDAT chunk that go-smtp may read
-	pace   pace   // of that chunk, or of a body
-	err    error  // nothing more is read
-	linger bool   // the client may be sending still
+	feed   []byte // what go-smtp reads next
+	chunk  chunk
+	pace   pace  // of the body or chunk that comes
+	err    error // set: nothing more is read
+	linger bool  // the client may be sending still
 
 	out    []byte // replies not yet written
+	hide   bool   // the next reply of go-smtp is to nothing that the client said
 	opened bool   // the greeting is out
 	mute   atomic.Bool
 }
@@ -66,16 +68,14 @@ func addrOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// Read gives go-smtp what it may read next.
+// Read gives go-smtp the next command line.
 func (c *conn) Read(p []byte) (int, error) {
-	for {
-		switch {
-		case len(c.feed) > 0:
-			n := copy(p, c.feed)
-			c.feed = c.feed[n:]
-			return n, nil
-		case c.chunk > 0:
-			return c.readChunk(p)
+	for len(c.feed) == 0 {
+		if c.chunk.left > 0 { // its BDAT was refused; these octets are no commands
+			if _, err := c.octets(); err != nil {
+				return 0, net.ErrClosed
+			}
+			continue
 		}
 		line, err := c.readLine()
 		if err != nil {
@@ -84,24 +84,8 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		c.feed = c.session.gate(line)
 	}
-}
-
-// readChunk gives octets of a BDAT chunk. Its failures are replies, because
-// go-smtp hands them on as they are.
-func (c *conn) readChunk(p []byte) (int, error) {
-	if c.err != nil {
-		return 0, net.ErrClosed
-	}
-	p = p[:min(int64(len(p)), c.chunk)]
-	n := c.take(p)
-	if n == 0 {
-		var err error
-		if n, err = c.receive(p, c.pace.deadline(time.Now())); err != nil {
-			return 0, c.bodyFailed(err)
-		}
-	}
-	c.chunk -= int64(n)
-	c.pace.got += int64(n)
+	n := copy(p, c.feed)
+	c.feed = c.feed[n:]
 	return n, nil
 }
 
@@ -114,27 +98,42 @@ func (c *conn) bodyFailed(err error) *smtp.SMTPError {
 	return bodyCut
 }
 
-// farewell ends the dialogue between two commands: with a last reply unless
-// the client is gone.
+// farewell ends the dialogue between two commands.
 func (c *conn) farewell(err error) {
+	switch last := c.lastWord(err); last {
+	case nil:
+	case shuttingDown, idleTooLong, lastedTooLong:
+		c.out = append(c.out, format(last)...) // no mail was refused: not for the log
+	default:
+		c.reply(last)
+	}
+}
+
+// lastWord ends the input and gives the reply that says why, nil when the
+// client is gone.
+func (c *conn) lastWord(err error) *smtp.SMTPError {
 	c.err = net.ErrClosed
 	var fault *smtp.SMTPError
 	switch {
-	case errors.Is(err, shuttingDown), errors.Is(err, os.ErrDeadlineExceeded) && c.dismissed():
-		c.out = append(c.out, format(shuttingDown)...)
 	case errors.As(err, &fault):
-		c.linger = true
-		c.reply(fault)
+		c.linger = fault != shuttingDown
+		return fault
 	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case c.dismissed():
+		return shuttingDown
 	case time.Now().Before(c.ends):
-		c.out = append(c.out, format(idleTooLong)...)
-	default:
-		c.out = append(c.out, format(lastedTooLong)...)
+		return idleTooLong
 	}
+	return lastedTooLong
 }
 
 // Write takes one reply line of go-smtp each time.
 func (c *conn) Write(p []byte) (int, error) {
+	if c.hide {
+		c.hide = false
+		return len(p), nil
+	}
 	c.say(reword(p, c.server.Hostname))
 	return len(p), nil
 }

@@ -98,6 +98,35 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
+// A long batch may stand behind a body in the same segments.
+func TestPipeliningBehindBody(t *testing.T) {
+	for _, n := range []int{1, 100, 1200} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, func(o *Options) { o.Limits.MaxRecipients = 2000 })
+			c := r.greeted()
+			c.envelope()
+			c.cmd("DATA", "354")
+			batch := "MAIL FROM:<a@example.com>\r\n"
+			for i := range n {
+				batch += fmt.Sprintf("RCPT TO:<somebody-%04d@example.com>\r\n", i)
+			}
+			go c.send(lines(60_000) + ".\r\n" + batch + "DATA\r\n")
+			c.want("250 2.0.0 queued")
+			for range n + 1 {
+				c.want("250 2.1.")
+			}
+			c.want("354")
+			go c.send(lines(10_000) + ".\r\nQUIT\r\n")
+			c.want("250 2.0.0 queued")
+			c.want("221")
+			ms := r.box.messages()
+			if len(ms) != 2 || ms[0].text() != lines(60_000) || ms[1].text() != lines(10_000) || len(ms[1].Recipients) != n {
+				t.Errorf("%d messages, or other ones", len(ms))
+			}
+		})
+	}
+}
+
 // A command may come in any pieces.
 func TestLinesInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -92,10 +92,12 @@ func (f *filter) pass(p []byte) error {
 	return err
 }
 
-// hasHigh looks for an octet above 127, eight at a time.
+// hasHigh looks for an octet above 127.
 func hasHigh(p []byte) bool {
-	for ; len(p) >= 8; p = p[8:] {
-		if binary.LittleEndian.Uint64(p)&0x8080808080808080 != 0 {
+	const high = 0x8080808080808080
+	word := binary.LittleEndian.Uint64
+	for ; len(p) >= 32; p = p[32:] {
+		if (word(p)|word(p[8:])|word(p[16:])|word(p[24:]))&high != 0 {
 			return true
 		}
 	}

@@ -23,12 +23,8 @@ func newInput() input {
 	return input{buf: line, line: line}
 }
 
-// take moves octets to p.
-func (in *input) take(p []byte) int {
-	n := copy(p, in.buf[in.r:in.w])
-	in.r += n
-	return n
-}
+// unread gives back n octets that were used last.
+func (in *input) unread(n int) { in.r -= n }
 
 // borrow uses buf until giveBack, for a body.
 func (in *input) borrow(buf []byte) {

@@ -14,30 +14,22 @@ type workspace struct {
 	head []byte
 }
 
-// accept takes the message of env and makes it durable. An error means that
-// nothing was stored; the rest of the body has been read then, or the
-// connection is at its end.
-func (s *session) accept(env envelope, r io.Reader) (queue.ID, error) {
-	ws := s.server.workspaces.Get().(*workspace)
+// accept takes the message of the transaction and makes it durable. An error
+// means that nothing was stored; the rest of the body has been read then, or
+// the connection is at its end.
+func (s *session) accept() (queue.ID, error) {
+	c, ws := s.conn, s.server.workspaces.Get().(*workspace)
 	defer s.server.workspaces.Put(ws)
-	id := queue.NewID()
-	if _, ok := r.(*io.PipeReader); ok { // that is how go-smtp gives BDAT
-		if err := s.server.Admit(env.size); err != nil { // for DATA the gate asks
-			return id, err
-		}
-		return id, s.store(id, env, ws, &chunks{r: r, buf: ws.body[:]})
-	}
-	c := s.conn
 	c.borrow(ws.body[:])
 	defer c.giveBack()
-	c.pace = s.server.pace(time.Now())
-	b := &dots{c: c, start: true}
-	err := s.store(id, env, ws, b)
-	switch {
-	case err == nil || c.err != nil:
-	case silent(err):
-		c.hangUp()
-	case skip(b, overrun(s.server.MaxMessage)-c.pace.got) != nil:
+	var b body = &chunks{c}
+	if !c.chunk.on {
+		c.pace = s.server.pace(time.Now())
+		b = &dots{c: c, start: true}
+	}
+	id := queue.NewID()
+	err := s.store(id, s.env, ws, b)
+	if err != nil && c.err == nil && len(c.feed) == 0 && (silent(err) || !b.rest(s.server.MaxMessage)) {
 		c.hangUp()
 	}
 	return id, err
@@ -45,6 +37,11 @@ func (s *session) accept(env envelope, r io.Reader) (queue.ID, error) {
 
 // store moves a body into the queue and commits it.
 func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error {
+	if s.conn.chunk.on { // for DATA the gate asked
+		if err := s.server.Admit(env.size); err != nil {
+			return err
+		}
+	}
 	draft, err := s.server.Session.NewDraft(s.work, id)
 	if err != nil {
 		return err

@@ -8,10 +8,10 @@ import (
 )
 
 // lobby knows every connection of a server: it counts them, tells them to go,
-// and waits until they and the bodies they carry are gone.
+// and waits until they are gone.
 type lobby struct {
 	limits Limits
-	wg     sync.WaitGroup // connections, and bodies that outlive theirs
+	wg     sync.WaitGroup // connections
 
 	mu     sync.Mutex // guards all below
 	conns  map[*conn]struct{}
@@ -60,7 +60,7 @@ func (l *lobby) leave(c *conn) {
 // drain lets nobody in any more, asks everybody to go, and waits for that.
 func (l *lobby) drain() {
 	for _, c := range l.close() {
-		c.dismiss()
+		c.dismiss(c.Conn)
 	}
 	l.wg.Wait()
 }

@@ -60,12 +60,9 @@ func (s *session) rejected(code int, enhanced, text string) {
 	if s.tally.logged == maxRefusals {
 		text += " (what else this connection is refused is not logged)"
 	}
-	s.mu.Lock()
-	from := s.env.from
-	s.mu.Unlock()
 	s.server.Log.LogAttrs(s.work, slog.LevelInfo, "rejected",
 		slog.String("client", s.conn.client()), slog.String("helo", s.helo),
-		slog.String("from", from), slog.String("to", s.path),
+		slog.String("from", s.env.from), slog.String("to", s.path),
 		slog.Int("code", code), slog.String("enhanced", enhanced), slog.String("text", text))
 }
 

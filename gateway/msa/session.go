@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -13,8 +12,7 @@ import (
 )
 
 // session is one client's dialogue: the gate in front of go-smtp (gate.go) and
-// what go-smtp calls behind it. All of it runs in the connection's goroutine,
-// but for Data when it takes chunks: then Reset may come beside it.
+// what go-smtp calls behind it. All of it runs in the connection's goroutine.
 type session struct {
 	server *Server
 	conn   *conn
@@ -24,9 +22,7 @@ type session struct {
 	esmtp bool
 	path  string // of the MAIL or RCPT under way
 	tally tally
-
-	mu  sync.Mutex // guards env
-	env envelope
+	env   envelope
 }
 
 // envelope is a mail transaction.
@@ -43,8 +39,6 @@ type envelope struct {
 
 // Mail begins a transaction (RFC 5321 4.1.1.2).
 func (s *session) Mail(_ string, o *smtp.MailOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.env.open {
 		// go-smtp would begin a second one with the recipients of the first.
 		return refuse(503, 5, 5, 1, "a transaction is open, end it with RSET first")
@@ -76,8 +70,6 @@ func (s *session) mayRelay() bool {
 
 // Rcpt adds a recipient. One named twice gets one copy.
 func (s *session) Rcpt(string, *smtp.RcptOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.env.named >= s.server.Limits.MaxRecipients {
 		return refuse(452, 4, 5, 3, "too many recipients, send to the rest in another transaction") // RFC 5321 4.5.3.1.10
 	}
@@ -88,20 +80,15 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	return nil
 }
 
-// Data takes the message of DATA or of a run of BDAT. What it returns becomes
-// the reply.
-func (s *session) Data(r io.Reader) error {
-	if !s.conn.hold() {
+// Data takes the message. What it returns becomes the reply. The reader is not
+// needed: go-smtp would look at each octet by itself.
+func (s *session) Data(io.Reader) error {
+	if !s.conn.beginBody() {
+		s.conn.hangUp()
 		return shuttingDown
 	}
-	defer s.conn.release()
-	s.mu.Lock()
-	env := s.env
-	s.mu.Unlock()
-	if len(env.rcpts) == 0 {
-		return bodyCut // the transaction was reset before its body began
-	}
-	id, err := s.accept(env, r)
+	defer s.conn.endBody()
+	id, err := s.accept()
 	if err != nil {
 		return s.replyFor(err)
 	}
@@ -110,8 +97,6 @@ func (s *session) Data(r io.Reader) error {
 
 // Reset ends the transaction.
 func (s *session) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.env = envelope{}
 }
 

@@ -213,6 +213,7 @@ func TestPanic(t *testing.T) {
 			}
 			c.eof()
 		}
+		synctest.Wait()
 		boom = false
 		if got := r.greeted().data("x\r\n"); !strings.HasPrefix(got, "250") {
 			t.Errorf("after it: %q", got)
