@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -170,3 +171,15 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 }
 
 func (r *bodyReader) Close() error { return nil }
+
+// checkBody reads a body to its end. One without a message is not looked at.
+func (s *Store) checkBody(id queue.ID) error {
+	r, err := s.OpenBody(context.Background(), id)
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	return err
+}

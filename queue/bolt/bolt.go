@@ -25,12 +25,16 @@ type Options struct {
 	// ReadOnly opens a queue that nobody serves, for listing: every write
 	// fails, and what was leased is shown as leased.
 	ReadOnly bool
+	// Ballast is how many octets of the disk are kept back for recording what
+	// was sent when it is full. 0: 64 MiB, less on a small disk; below 0: none.
+	Ballast int64
 }
 
-// The files in Options.Dir.
+// The files in Options.Dir, beside those of poison.go and unsettled.go.
 const (
-	fileDB  = "queue.db"
-	filePID = "pid"
+	fileDB      = "queue.db"
+	filePID     = "pid"
+	fileBallast = "ballast"
 )
 
 // lockWait is how long Open waits for another process to let go.
@@ -40,27 +44,31 @@ var errReadOnly = errors.New("the queue was opened for reading only")
 
 // Store is a queue.Store in one file.
 type Store struct {
-	dir   string
-	db    *bbolt.DB
-	log   *slog.Logger
-	inbox inbox
-	// stopped is closed when the writer has ended.
-	stopped chan struct{}
-	epoch   int64 // the writer's: the last one given
+	dir       string
+	log       *slog.Logger
+	db        *bbolt.DB
+	inbox     inbox
+	stopped   chan struct{} // closed when the writer has ended
+	poisoned  chan struct{}
+	unsettled *unsettled // nil when read only
 
-	mu       sync.Mutex // over what follows; only the writer changes it
-	session  int64
-	leases   map[queue.ID]*lease
-	tally    tally
-	changed  chan struct{} // closed and replaced when something may be claimable
-	poisoned chan struct{}
-	reason   error // why poisoned
+	// The writer's own.
+	ballast *ballast
+	epoch   int64                 // the last one given
+	end     func(*bbolt.Tx) error // commits; tests make it fail
+
+	mu      sync.Mutex // over what follows; only the writer changes it
+	session int64
+	leases  map[queue.ID]*lease
+	tally   tally
+	changed chan struct{} // closed and replaced when something may be claimable
 }
 
 var _ queue.Store = (*Store)(nil)
 
-// Open opens the queue, or makes it. Errors: queue.ErrBusy names the process
-// that has it; queue.ErrNewer; queue.ErrFull; queue.ErrCorrupt.
+// Open opens the queue, or makes it. Of its errors, queue.ErrBusy names the
+// process that has it; the others are queue.ErrNewer, queue.ErrFull, and
+// queue.ErrCorrupt for a file that must not be touched any more.
 func Open(o Options) (*Store, error) {
 	s, err := open(o)
 	if err != nil {
@@ -73,56 +81,86 @@ func open(o Options) (_ *Store, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	s := &Store{
+		dir: o.Dir, log: o.Log,
+		inbox:   inbox{bell: make(chan struct{}, 1)},
+		stopped: make(chan struct{}), poisoned: make(chan struct{}), changed: make(chan struct{}),
+		end: (*bbolt.Tx).Commit,
+	}
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	path := filepath.Join(o.Dir, fileDB)
-	if _, err := os.Stat(path); o.ReadOnly && err != nil {
+	poison, err := readPoison(o.Dir)
+	if err != nil {
 		return nil, err
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         lockWait,
-		ReadOnly:        o.ReadOnly,
-		FreelistType:    bbolt.FreelistMapType,
-		NoFreelistSync:  true,
-		InitialMmapSize: mapSize(),
-		NoStatistics:    true,
-	})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, busy(o.Dir)
-	}
-	if err != nil {
+	if s.db, err = s.openFile(o.ReadOnly, !poison.Verified); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = db.Close()
+			_ = s.release()
 		}
 	}()
-	s := &Store{
-		dir: o.Dir, db: db, log: o.Log,
-		inbox:   inbox{bell: make(chan struct{}, 1)},
-		stopped: make(chan struct{}),
-		leases:  map[queue.ID]*lease{},
-		changed: make(chan struct{}), poisoned: make(chan struct{}),
-	}
 	if o.ReadOnly {
 		close(s.stopped)
-		return s, s.load()
+		return s, s.read()
 	}
-	if err := s.prepare(); err != nil {
+	if err := os.WriteFile(s.path(filePID), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil && !noSpace(err) {
 		return nil, err
 	}
-	if err := s.load(); err != nil {
+	if err := s.ready(o, poison); err != nil {
 		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(o.Dir, filePID), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
-		o.Log.Warn("alert", slog.String("why", "the file with the process number could not be written"), slog.Any("error", err))
 	}
 	go s.run()
 	return s, nil
+}
+
+// openFile gives bbolt a file that is ours alone and whose pages are sound.
+func (s *Store) openFile(readOnly, distrust bool) (*bbolt.DB, error) {
+	db, err := bbolt.Open(s.path(fileDB), 0o600, &bbolt.Options{
+		Timeout:         lockWait,
+		ReadOnly:        readOnly,
+		FreelistType:    bbolt.FreelistMapType,
+		NoFreelistSync:  true, // with a synced one each commit rewrites it
+		InitialMmapSize: mapSize(),
+		NoStatistics:    true,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.inspect(f, readOnly, distrust); err != nil {
+				_ = f.Close()
+				return nil, err
+			}
+			return f, nil
+		},
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout) || errors.Is(err, queue.ErrBusy):
+		return nil, busy(s.dir)
+	case noSpace(err):
+		return nil, fmt.Errorf("%w: %w", queue.ErrFull, err)
+	}
+	return db, err
+}
+
+func (s *Store) inspect(f *os.File, readOnly, distrust bool) error {
+	if err := lock(f, readOnly); err != nil {
+		return err
+	}
+	if distrust {
+		if err := dropCache(f); err != nil {
+			return fmt.Errorf("reading the queue from the disk again: %w", err)
+		}
+	}
+	if err := check(f); err != nil {
+		return fmt.Errorf("%s: %w; keep a copy of it and put a backup in its place, or move it away to begin with an empty queue", f.Name(), err)
+	}
+	return nil
 }
 
 // busy names the process that has the queue, if it is known.
@@ -134,96 +172,111 @@ func busy(dir string) error {
 	return fmt.Errorf("%w: another mailroam command has it open", queue.ErrBusy)
 }
 
+// ready does what comes between a sound file and the first request.
+func (s *Store) ready(o Options, poison poisonFile) error {
+	s.ballast = newBallast(s.dir, s.path(fileBallast), o.Ballast, s.log)
+	var err error
+	if s.unsettled, err = openUnsettled(s.path(fileUnsettled)); err != nil {
+		return err
+	}
+	if err := s.alone(func(w *txn) error { return w.prepare() }); err != nil {
+		return err
+	}
+	if err := s.read(); err != nil {
+		return err
+	}
+	if !poison.Verified {
+		s.log.Warn("alert", slog.String("why", "the disk failed under the queue before; every message is being checked"))
+		if err := s.checkBodies(); err != nil {
+			return err
+		}
+	}
+	if err := poison.clear(s.dir); err != nil {
+		s.log.Warn("alert", slog.String("why", "it could not be noted that the queue is whole again"), slog.Any("error", err))
+	}
+	// The file's name is durable before anything in it is promised.
+	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
+		return err
+	}
+	if o.Ballast < 0 {
+		return nil
+	}
+	if err := errors.Join(s.ballast.hold(), s.unsettled.reserve()); err != nil {
+		s.log.Error("alert", slog.String("why", "the disk has no room to keep back for bad times"), slog.Any("error", err))
+	}
+	return nil
+}
+
+// alone makes a change while there is no writer yet.
+func (s *Store) alone(do func(*txn) error) error {
+	r := &request{do: do, done: make(chan error, 1)}
+	s.commit([]*request{r})
+	return <-r.done
+}
+
 // prepare brings the file into the shape that the rest relies on.
-func (s *Store) prepare() error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists([]byte(bMeta))
-		if err != nil {
-			return err
-		}
+func (w *txn) prepare() error {
+	meta := w.tx.Bucket([]byte(bMeta))
+	if meta != nil {
 		v := meta.Get(keySchema)
-		if v != nil && binary.BigEndian.Uint64(v) > schema {
-			return fmt.Errorf("%w (its schema is %d, this program knows %d): install that version again", queue.ErrNewer, binary.BigEndian.Uint64(v), schema)
+		if len(v) != 8 {
+			return fmt.Errorf("%w: it does not say which version wrote it", queue.ErrCorrupt)
 		}
-		if v == nil {
-			if err := meta.Put(keySchema, binary.BigEndian.AppendUint64(nil, schema)); err != nil {
-				return err
-			}
-		}
-		if err := tx.DeleteBucket([]byte(bStage)); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
-			return err
-		}
-		for _, name := range buckets {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
+		if n := binary.BigEndian.Uint64(v); n > schema {
+			return fmt.Errorf("%w (its schema is %d, this program knows %d): install the newer mailroam again", queue.ErrNewer, n, schema)
 		}
 		return nil
-	})
+	}
+	for _, name := range buckets {
+		w.renew(name)
+	}
+	w.put(bMeta, keySchema, binary.BigEndian.AppendUint64(nil, schema))
+	return nil
 }
 
-// load reads what is kept in memory.
-func (s *Store) load() error {
-	return s.view(func(tx *bbolt.Tx) error {
-		if v := tx.Bucket([]byte(bMeta)).Get(keySession); v != nil {
-			s.session = int64(binary.BigEndian.Uint64(v))
-		}
-		env := tx.Bucket([]byte(bEnv))
-		err := tx.Bucket([]byte(bLease)).ForEach(func(k, v []byte) error {
-			id := queue.ID(k)
-			l, err := decodeLease(id, v)
-			if err == nil {
-				l.rec = append([]byte(nil), env.Get(k)...)
-				s.leases[id] = l
+// read fills the memory from the file, and repairs the file if it may.
+func (s *Store) read() error {
+	for {
+		var v *survey
+		err := s.view(func(tx *bbolt.Tx) (err error) {
+			if tx.Bucket([]byte(bMeta)) == nil {
+				return fmt.Errorf("%w: it is no queue", queue.ErrCorrupt)
 			}
+			if k := tx.Bucket([]byte(bMeta)).Get(keySession); len(k) == 8 {
+				s.session = int64(binary.BigEndian.Uint64(k))
+			}
+			v, err = look(tx)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		err = env.ForEach(func(k, v []byte) error {
-			r, err := decode(queue.ID(k), v)
-			if err == nil {
-				s.tally.count(&r.Message, s.leases[r.ID] != nil, 1)
-			}
+		s.leases, s.tally = v.leases, v.tally
+		if v.clean() || s.db.IsReadOnly() {
+			return nil
+		}
+		if err := s.alone(func(w *txn) error { w.repair(v); return nil }); err != nil {
 			return err
-		})
-		s.tally.done = tx.Bucket([]byte(bDone)).Stats().KeyN
-		s.tally.quarantined = tx.Bucket([]byte(bQuarantine)).Stats().KeyN
-		return err
-	})
-}
-
-// Poisoned is closed when a write has left the disk in an unknown state.
-func (s *Store) Poisoned() <-chan struct{} { return s.poisoned }
-
-func (s *Store) isPoisoned() bool {
-	select {
-	case <-s.poisoned:
-		return true
-	default:
-		return false
+		}
 	}
-}
-
-// poison ends all writing for the life of this process: after a failed sync
-// nobody knows what the disk holds, and a second sync may lie about the first.
-func (s *Store) poison(doing string, err error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reason = fmt.Errorf("%w: %s: %w", queue.ErrPoisoned, doing, err)
-	close(s.poisoned)
-	return s.reason
 }
 
 // Close waits for the running commit and lets go of the file.
 func (s *Store) Close() error {
 	s.inbox.close()
 	<-s.stopped
+	return s.release()
+}
+
+func (s *Store) release() error {
+	var err error
+	if s.unsettled != nil {
+		err = s.unsettled.close()
+	}
 	if !s.db.IsReadOnly() {
-		if err := os.Remove(filepath.Join(s.dir, filePID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("alert", slog.String("why", "the file with the process number could not be removed"), slog.Any("error", err))
+		if rerr := os.Remove(s.path(filePID)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
 		}
 	}
-	return s.db.Close()
+	return errors.Join(err, s.db.Close())
 }

@@ -10,7 +10,7 @@ import (
 
 func open(t testing.TB, dir string) *bolt.Store {
 	t.Helper()
-	s, err := bolt.Open(bolt.Options{Dir: dir})
+	s, err := bolt.Open(bolt.Options{Dir: dir, Ballast: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

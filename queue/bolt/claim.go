@@ -29,7 +29,8 @@ func (s *session) Claim(ctx context.Context, r queue.ClaimRequest) ([]queue.Clai
 				return err
 			}
 			p = picker{w: w, slots: maps.Clone(r.Slots), unnamed: r.Max}
-			return p.pick(r)
+			p.pick(r)
+			return nil
 		}})
 		switch {
 		case err != nil && err == ctx.Err(): // it was not taken
@@ -62,23 +63,16 @@ type picker struct {
 	next    time.Time // when more may be claimable
 }
 
-func (p *picker) pick(r queue.ClaimRequest) error {
+func (p *picker) pick(r queue.ClaimRequest) {
 	if r.Aged {
-		if err := p.aged(); err != nil {
-			return err
-		}
+		p.aged()
 	}
 	if r.Except != nil {
-		if err := p.unlisted(r.Except); err != nil {
-			return err
-		}
+		p.unlisted(r.Except)
 	}
 	for i := range r.Lanes {
-		if err := p.lane(r.Lanes[(r.Turn+i)%len(r.Lanes)]); err != nil {
-			return err
-		}
+		p.lane(r.Lanes[(r.Turn+i)%len(r.Lanes)])
 	}
-	return nil
 }
 
 func (p *picker) left(upstream string) int {
@@ -95,40 +89,38 @@ func (p *picker) later(at uint64) {
 }
 
 // aged takes those that the clock has something to say about.
-func (p *picker) aged() error {
+func (p *picker) aged() {
 	now := instant(p.w.now)
-	var ids []queue.ID
+	var keys [][]byte
 	c := p.w.bucket(bAge).Cursor()
-	for k, _ := c.First(); k != nil && len(ids) < p.unnamed; k, _ = c.Next() {
-		at, id := splitTime(k)
-		if at > now {
+	for k, _ := c.First(); k != nil && len(keys) < p.unnamed; k, _ = c.Next() {
+		if at, _ := splitTime(k); at > now {
 			p.later(at)
 			break
 		}
-		ids = append(ids, id)
+		keys = append(keys, bytes.Clone(k))
 	}
-	return p.take(ids, "", true)
+	p.take(bAge, keys, "", true)
 }
 
 // unlisted takes from every lane that is not in except, whatever is due when.
-func (p *picker) unlisted(except map[string]bool) error {
-	var ids []queue.ID
+func (p *picker) unlisted(except map[string]bool) {
+	var keys [][]byte
 	c := p.w.bucket(bDue).Cursor()
-	for k, _ := c.First(); k != nil && len(ids) < p.unnamed; {
+	for k, _ := c.First(); k != nil && len(keys) < p.unnamed; {
 		lane := laneOf(k)
 		if _, listed := except[lane]; listed {
 			k, _ = c.Seek(append([]byte(lane), 1)) // the lane's keys go on with 0
 			continue
 		}
-		_, id := splitTime(k)
-		ids = append(ids, id)
+		keys = append(keys, bytes.Clone(k))
 		k, _ = c.Next()
 	}
-	return p.take(ids, "", false)
+	p.take(bDue, keys, "", false)
 }
 
 // lane takes the due messages of one lane, the oldest or the newest first.
-func (p *picker) lane(r queue.LaneRequest) error {
+func (p *picker) lane(r queue.LaneRequest) {
 	prefix := append([]byte(r.Lane), 0)
 	now := instant(p.w.now)
 	if r.Upstream == "" { // to be filed anew, whatever its due time
@@ -139,23 +131,22 @@ func (p *picker) lane(r queue.LaneRequest) error {
 	c := p.w.bucket(bDue).Cursor()
 	inLane := func(k []byte) bool { return k != nil && bytes.HasPrefix(k, prefix) }
 
-	var ids []queue.ID
+	var keys [][]byte
 	n := p.left(r.Upstream)
 	first, step := func() ([]byte, []byte) { return c.Seek(prefix) }, c.Next
 	if r.Newest {
 		first, step = func() ([]byte, []byte) { return seekLast(c, end) }, c.Prev
 	}
-	for k, _ := first(); inLane(k) && bytes.Compare(k, end) <= 0 && len(ids) < n; k, _ = step() {
-		_, id := splitTime(k)
-		ids = append(ids, id)
+	for k, _ := first(); inLane(k) && bytes.Compare(k, end) <= 0 && len(keys) < n; k, _ = step() {
+		keys = append(keys, bytes.Clone(k))
 	}
-	if len(ids) == 0 && n > 0 {
+	if len(keys) == 0 && n > 0 {
 		if k, _ := c.Seek(end); inLane(k) {
 			at, _ := splitTime(k)
 			p.later(at)
 		}
 	}
-	return p.take(ids, r.Upstream, false)
+	p.take(bDue, keys, r.Upstream, false)
 }
 
 // seekLast goes to the last key that is not above k.
@@ -169,13 +160,19 @@ func seekLast(c *bbolt.Cursor, k []byte) ([]byte, []byte) {
 	return c.Last()
 }
 
-// take leases messages; the indexes change only after the cursors are done.
-func (p *picker) take(ids []queue.ID, upstream string, aged bool) error {
-	for _, id := range ids {
+// take leases the messages under these keys of an index, which may change only
+// after the cursor is done with it.
+func (p *picker) take(index string, keys [][]byte, upstream string, aged bool) {
+	for _, k := range keys {
+		_, id := splitTime(k)
 		v := bytes.Clone(p.w.get(bEnv, id[:]))
 		r, err := decode(id, v)
-		if err != nil {
-			return err
+		if err != nil { // it must not keep the others from being claimed
+			p.w.del(index, k)
+			if v != nil {
+				p.w.quarantine(id, err)
+			}
+			continue
 		}
 		p.w.forget(&r.Message, false)
 		f := p.w.grant(&r.Message, v, upstream)
@@ -187,5 +184,4 @@ func (p *picker) take(ids []queue.ID, upstream string, aged bool) error {
 			p.slots[upstream]--
 		}
 	}
-	return nil
 }

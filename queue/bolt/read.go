@@ -14,12 +14,17 @@ import (
 )
 
 // view runs a short read transaction.
-func (s *Store) view(fn func(*bbolt.Tx) error) error {
+func (s *Store) view(fn func(*bbolt.Tx) error) (err error) {
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		return queue.ErrClosed
 	}
-	defer func() { _ = tx.Rollback() }()
+	defer func() {
+		_ = tx.Rollback()
+		if r := recover(); r != nil { // how bbolt meets a damaged page
+			err = fmt.Errorf("%w: %v", queue.ErrCorrupt, r)
+		}
+	}()
 	return fn(tx)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"mailroam/queue"
@@ -26,10 +27,17 @@ func (s *Store) Join(ctx context.Context) (queue.Session, error) {
 			if err != nil {
 				return err // it was read when the lease was
 			}
+			if o, ok := s.unsettled.of(id, l.fence); ok {
+				if err := w.settle(newSettlement(id, l.fence, o)); err != nil {
+					return err
+				}
+				continue
+			}
 			w.forget(&r.Message, true)
 			r.Interrupt(l.upstream, l.rcpts, l.known, l.want, w.now)
 			w.file(&r.Message, r.encode())
 		}
+		w.after = append(w.after, s.unsettled.forget)
 		w.session = w.current() + 1
 		ses.n = w.session
 		w.put(bMeta, keySession, binary.BigEndian.AppendUint64(nil, uint64(ses.n)))
@@ -154,56 +162,80 @@ func (w *txn) end(e *ending) {
 	w.file(&e.new.Message, e.rec)
 }
 
-// Settle prepares the new record before it asks the writer, and anew only when
-// the lease has changed in between.
+// settlement is an outcome on its way into the queue.
+type settlement struct {
+	id    queue.ID
+	fence fence
+	o     queue.Outcome
+	end   *ending // prepared for this lease
+	spawn []fresh
+}
+
+func newSettlement(id queue.ID, f fence, o queue.Outcome) *settlement {
+	s := &settlement{id: id, fence: f, o: o, spawn: make([]fresh, 0, len(o.Spawn))}
+	for _, n := range o.Spawn {
+		s.spawn = append(s.spawn, newFresh(n))
+	}
+	return s
+}
+
+// prepare makes the new record, outside the writer if it can be.
+func (s *settlement) prepare(l *lease) (err error) {
+	if l == nil || l.fence != s.fence || s.end != nil && s.end.lease == l {
+		return nil
+	}
+	s.end, err = end(s.id, l, func(r *record) {
+		r.Record(l.known)
+		r.Settle(s.o, l.want)
+		r.settled = l.fence
+	})
+	return err
+}
+
+// settle stores an outcome whose lease is there.
+func (w *txn) settle(s *settlement) error {
+	if err := s.prepare(w.lease(s.id)); err != nil {
+		return err
+	}
+	w.end(s.end)
+	for i := range s.spawn {
+		w.spawn(&s.spawn[i])
+	}
+	return nil
+}
+
+// Settle that cannot be stored is written beside the queue, so that the next
+// start knows of it; the error is returned all the same.
 func (s *session) Settle(ctx context.Context, c queue.Claim, o queue.Outcome) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	prepare := func(l *lease) (*ending, error) {
-		return end(c.ID, l, func(r *record) {
-			r.Record(l.known)
-			r.Settle(o, l.want)
-			r.settled = l.fence
-		})
-	}
-	var e *ending
+	st := newSettlement(c.ID, fenceOf(c), o)
 	s.mu.Lock()
 	l := s.leases[c.ID]
 	s.mu.Unlock()
-	if l != nil && l.fence == fenceOf(c) {
-		var err error
-		if e, err = prepare(l); err != nil {
-			return err
-		}
-	}
-	spawn := make([]fresh, 0, len(o.Spawn))
-	for _, n := range o.Spawn {
-		spawn = append(spawn, newFresh(n))
+	if err := st.prepare(l); err != nil {
+		return err
 	}
 	err := s.write(ctx, &request{do: func(w *txn) error {
-		l, err := s.of(w, c)
-		if err != nil {
+		if _, err := s.of(w, c); err != nil {
 			if w.settled(c) {
 				return nil
 			}
 			return err
 		}
-		if e == nil || e.lease != l {
-			if e, err = prepare(l); err != nil {
-				return err
-			}
-		}
-		w.end(e)
-		for i := range spawn {
-			w.spawn(&spawn[i])
-		}
-		return nil
+		return w.settle(st)
 	}})
-	if err != nil {
-		return fmt.Errorf("settling %s: %w", c.ID, err)
+	switch {
+	case err == nil:
+		s.unsettled.settled(fenceOf(c))
+		return nil
+	case errors.Is(err, queue.ErrFull) || errors.Is(err, queue.ErrPoisoned):
+		if kerr := s.unsettled.keep(c, o); kerr != nil {
+			s.log.Error("in-doubt", slog.String("id", c.ID.String()), slog.String("why", "the result of an attempt could not be stored anywhere"), slog.Any("error", kerr))
+		}
 	}
-	return nil
+	return fmt.Errorf("settling %s: %w", c.ID, err)
 }
 
 // settled says that this very claim was the last one to be settled.
@@ -251,6 +283,10 @@ func (w *txn) requeue(s *session, c queue.Claim) error {
 	l, err := s.of(w, c)
 	if err != nil {
 		return err
+	}
+	if o, ok := s.unsettled.of(c.ID, l.fence); ok { // it was sent: not untouched at all
+		w.after = append(w.after, func() { s.unsettled.settled(l.fence) })
+		return w.settle(newSettlement(c.ID, l.fence, o))
 	}
 	e, err := end(c.ID, l, func(r *record) { r.Requeue(l.known, l.want, w.now) })
 	if err != nil {

@@ -24,6 +24,7 @@ type txn struct {
 	tally   tally
 	session int64 // 0: unchanged
 	wake    bool  // something may be claimable now
+	after   []func()
 }
 
 func (s *Store) begin() (*txn, error) {
@@ -53,6 +54,9 @@ func (w *txn) publish() {
 	if w.wake || w.session != 0 {
 		close(s.changed)
 		s.changed = make(chan struct{})
+	}
+	for _, f := range w.after {
+		f()
 	}
 }
 

@@ -2,8 +2,13 @@ package bolt
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mailroam/queue"
 )
@@ -135,7 +140,14 @@ func (s *Store) run() {
 // commit does a lot in one transaction and tells everyone how it went.
 func (s *Store) commit(lot []*request) {
 	errs := make([]error, len(lot))
-	err := s.tryCommit(lot, errs)
+	skip := func(*request) bool { return false }
+	if s.ballast.refuse(time.Now()) {
+		skip = isIntake
+	}
+	err := s.tryCommit(lot, errs, skip)
+	if errors.Is(err, queue.ErrFull) && s.ballast.fail(err) {
+		err = s.tryCommit(lot, errs, isIntake) // in the room of the ballast
+	}
 	for i, r := range lot {
 		if err != nil {
 			errs[i] = err
@@ -144,15 +156,30 @@ func (s *Store) commit(lot []*request) {
 	}
 }
 
-func (s *Store) tryCommit(lot []*request, errs []error) error {
+func isIntake(r *request) bool { return r.intake }
+
+// tryCommit gives each request its own answer in errs, or all the same one.
+func (s *Store) tryCommit(lot []*request, errs []error, skip func(*request) bool) (err error) {
 	if s.isPoisoned() {
 		return queue.ErrPoisoned
 	}
+	defer func() {
+		// bbolt panics where it finds what must not be; what it holds in memory
+		// is then as doubtful as the file.
+		if r := recover(); r != nil {
+			s.log.Error("alert", slog.String("why", "the queue file is damaged"), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			err = s.poison("changing the file", fmt.Errorf("%v", r))
+		}
+	}()
 	w, err := s.begin()
 	if err != nil {
 		return s.poison("beginning a transaction", err)
 	}
 	for i, r := range lot {
+		if skip(r) {
+			errs[i] = queue.ErrFull
+			continue
+		}
 		errs[i] = r.do(w)
 		if w.err != nil {
 			_ = w.tx.Rollback()
@@ -161,12 +188,31 @@ func (s *Store) tryCommit(lot []*request, errs []error) error {
 	}
 	if !w.dirty {
 		_ = w.tx.Rollback()
-		w.publish()
-		return nil
-	}
-	if err := w.tx.Commit(); err != nil {
-		return s.poison("committing", err)
+	} else if id := w.tx.ID(); true {
+		if err := s.end(w.tx); err != nil {
+			return s.failed(id, err)
+		}
 	}
 	w.publish()
 	return nil
+}
+
+// failed judges a commit that failed. A write refused for want of space has
+// changed nothing that counts. After anything else the disk's state is not
+// known: when the second sync fails the commit can be seen all the same.
+func (s *Store) failed(id int, err error) error {
+	if noSpace(err) && !s.visible(id) {
+		return fmt.Errorf("%w: %w", queue.ErrFull, err)
+	}
+	return s.poison("committing", err)
+}
+
+// visible says whether readers already see a transaction.
+func (s *Store) visible(id int) bool {
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return true
+	}
+	defer func() { _ = tx.Rollback() }()
+	return tx.ID() >= id
 }

@@ -1,0 +1,50 @@
+package bolt
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// fill writes n zeros, where room cannot be had by asking.
+func fill(f *os.File, n int64) error {
+	_, err := io.CopyN(io.NewOffsetWriter(f, 0), zeros{}, n)
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // some systems cannot
+		return err
+	}
+	return nil
+}
+
+// noSpace says that a write, not a sync, failed for want of space: then the
+// octets were refused, and nothing is in an unknown state.
+func noSpace(err error) bool {
+	var write *fs.PathError
+	return errors.As(err, &write) && write.Op == "write" &&
+		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+
+// Free says how many octets the file system of the queue has left for us.
+// Intake asks it, so that the store is never used to find out.
+func (s *Store) Free() (int64, error) { return free(s.dir) }
