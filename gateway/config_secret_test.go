@@ -199,3 +199,28 @@ func TestAccountMark(t *testing.T) {
 		t.Errorf("%q tells more of the password than it must", base)
 	}
 }
+
+// One slip of the pen anywhere must not bring a password into a complaint.
+func TestSlipsShowNoSecret(t *testing.T) {
+	text := "[[upstream]]\nname = \"work\"\nurls = [\"smtp://mail.example.com\", \"smtps://mail.example.com\"]\nusername = \"ann\"\npassword = \"hunter2\"\nauth = \"plain\"\n"
+	complaints := 0
+	for at := range text {
+		for _, slip := range []string{"", `"`, `'`, `"""`, "\n", "\r", "=", "[", "]", "{", "}", "#", `\`, ".", ",", " ", "@", "\x00", "\xff", "é", "1"} {
+			for _, slipped := range []string{text[:at] + slip + text[at:], text[:at] + slip + text[at+1:]} {
+				_, err := Parse("/etc/mailroam/config.toml", []byte(slipped))
+				if err == nil {
+					continue
+				}
+				complaints++
+				for _, part := range []string{"hunt", "unte", "nter", "ter2"} {
+					if strings.Contains(err.Error(), part) {
+						t.Fatalf("%q at %d: %v", slip, at, err)
+					}
+				}
+			}
+		}
+	}
+	if complaints < 1000 {
+		t.Errorf("only %d of the slips were found wrong: this shows little", complaints)
+	}
+}

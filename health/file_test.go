@@ -37,6 +37,22 @@ func TestStateOutlivesARestart(t *testing.T) {
 	})
 }
 
+// What was up, or nearly so, is as good as new at the next start.
+func TestNothingIsOwedAfterARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "health.json")
+	now := time.Now()
+	for _, was := range []tracker{{Reach: up, Owed: 1, Since: now}, {Reach: suspect, Owed: 2, Since: now, Why: "silent"}} {
+		err := writeState(file, savedState{Version: fileVersion, Saved: now, Upstreams: map[string]savedUpstream{"a": {tracker: was}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := New(Options{Targets: []Target{{Name: "a"}}, File: file})
+		if s := m.Status()[0]; s.State != "unknown" || s.Why != "" || !s.Preferred {
+			t.Errorf("it was %+v and is %+v", was, s)
+		}
+	}
+}
+
 func TestUnreadableFile(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "torn": `{"version": 1, "upstr`, "newer": `{"version": 99}`, "other": `[1, 2]`,
@@ -104,11 +120,19 @@ func TestSavedEveryTenSeconds(t *testing.T) {
 }
 
 func TestFileThatCannotBeWritten(t *testing.T) {
-	inBubble(t, Options{File: filepath.Join(t.TempDir(), "gone", "health.json")}, func(b *bubble) {
+	file := filepath.Join(t.TempDir(), "gone", "health.json")
+	inBubble(t, Options{File: file, Online: func() bool { return false }}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Account, Reason: "535"})
 		b.want("a", "cooling", Unusable)
 		if !strings.Contains(b.logs.String(), "cannot be saved") {
 			t.Errorf("nobody is told: %s", b.logs)
+		}
+		if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(saveEvery)
+		if s, err := readState(file); err != nil || s.Upstreams["a"].Breaker.Kind != Account {
+			t.Errorf("not saved when it could be: %+v, %v", s, err)
 		}
 	})
 }

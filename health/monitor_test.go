@@ -426,6 +426,50 @@ func TestTrial(t *testing.T) {
 	})
 }
 
+func TestEndOfCoolingIsToldInTime(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.wait(time.Second)
+		b.deliver("a", Fault{Kind: Quota, Until: time.Now().Add(7300 * time.Millisecond)})
+		b.wait(7200 * time.Millisecond)
+		drained(b.Changed())
+		b.wait(100 * time.Millisecond)
+		select {
+		case <-b.Changed():
+		default:
+			t.Error("nobody is told when the wait is over")
+		}
+	})
+}
+
+func TestLoginOnTrial(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Account, Reason: "535"})
+		b.wait(59 * time.Second)
+		b.want("a", "cooling", Unusable)
+		b.wait(time.Second)
+		b.want("a", "trial", Ready)
+		p, _ := b.Start("a")
+		b.wait(20 * time.Second) // the loop looks at it meanwhile
+		if isClosed(b.Down("a")) {
+			t.Error("the trial is told to give up")
+		}
+		b.want("a", "trial", Unusable)
+		p.Cancel() // stopped before the login
+		b.want("a", "trial", Ready)
+		b.deliver("a", Fault{Kind: Network, Reason: "refused"})
+		b.until("a", Ready, 5*time.Second)
+		if s := b.Standing("a"); !s.Trial {
+			t.Errorf("it never came to a login: %+v", s)
+		}
+		b.deliver("a", Fault{Kind: Account, Reason: "535"})
+		b.wait(59 * time.Minute)
+		b.want("a", "cooling", Unusable)
+		b.wait(time.Minute)
+		b.deliver("a", Fault{})
+		b.want("a", "up", Ready)
+	})
+}
+
 func TestNoProbeClearsTheBreaker(t *testing.T) {
 	inBubble(t, Options{Interval: time.Second}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Quota, Reason: "452 4.5.3 enough for today", Until: time.Now().Add(time.Hour)})
@@ -530,21 +574,61 @@ func TestOdometer(t *testing.T) {
 	})
 }
 
+func TestOdometerReading(t *testing.T) {
+	at := time.Now()
+	for _, c := range []struct {
+		name string
+		o    odometer
+		now  time.Time
+		want time.Duration
+	}{
+		{"never looked", odometer{total: time.Hour}, at, time.Hour},
+		{"online", odometer{time.Hour, at, true}, at.Add(3 * time.Second), time.Hour + 3*time.Second},
+		{"offline", odometer{time.Hour, at, false}, at.Add(3 * time.Second), time.Hour},
+		{"stopped for a day", odometer{time.Hour, at, true}, at.Add(day), time.Hour + 2*lookAgain},
+		{"backwards", odometer{time.Hour, at, true}, at.Add(-day), time.Hour},
+	} {
+		if got := c.o.reading(c.now); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+const day = 24 * time.Hour
+
 // Where no interface tells, an upstream that answers does: a gateway on a
 // machine without any network has upstreams on loopback.
 func TestAnswersMeanOnline(t *testing.T) {
-	m := New(Options{Targets: []Target{{Name: "a"}}})
-	if hasAddress() {
-		t.Skip("this machine has a network, which hides the other sign")
+	for kind, want := range map[Kind]bool{Network: false, Session: true, Identity: true, None: true} {
+		m := New(Options{Targets: []Target{{Name: "a"}}})
+		p, _ := m.Start("a")
+		p.Done(Fault{Kind: kind})
+		if m.answered.IsZero() == want {
+			t.Errorf("after %q something has answered: %v, want %v", kind, !m.answered.IsZero(), want)
+		}
+		if want && !m.Online() {
+			t.Error("something answered, and we are offline")
+		}
 	}
-	if m.Online() {
-		t.Error("nothing was heard yet")
-	}
-	p, _ := m.Start("a")
-	p.Done(Fault{Kind: Session})
-	if !m.Online() {
-		t.Error("a refusal is an answer")
-	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Quota})
+		b.b.cut()
+		b.deliver("b", Fault{Kind: Network})
+		b.wait(2 * time.Second)
+		b.mu.Lock()
+		due, until := b.upstreams["b"].pace.due(b.upstreams["b"].tracker, demand{}, time.Minute), b.upstreams["a"].Breaker.Until
+		b.rewind(day)
+		if d := due.Sub(b.upstreams["b"].pace.due(b.upstreams["b"].tracker, demand{}, time.Minute)); d != day {
+			t.Errorf("the next probe moved by %v", d)
+		}
+		if d := until.Sub(b.upstreams["a"].Breaker.Until); d != day {
+			t.Errorf("the end of the cooling moved by %v", d)
+		}
+		b.mu.Unlock()
+	})
 }
 
 func TestStatusHasNextProbe(t *testing.T) {
@@ -552,6 +636,94 @@ func TestStatusHasNextProbe(t *testing.T) {
 		s := b.Status()[0]
 		if d := time.Until(s.NextProbe); d < 40*time.Second || d > time.Minute || !s.Preferred {
 			t.Errorf("next probe in %v: %+v", d, s)
+		}
+	})
+}
+
+// A backlog, a network that comes and goes, and a server that sometimes hangs
+// up instead of refusing the login: providers must still see few of them.
+func TestFewLoginsWithABacklog(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		begin := time.Now()
+		var logins []time.Duration
+		for i := 0; time.Since(begin) < 3*day; i++ {
+			switch i % 400 {
+			case 0:
+				b.a.cut()
+			case 50:
+				b.a.mend()
+			}
+			if p, ok := b.Start("a"); ok {
+				if b.a.count() == 0 || i%400 < 50 {
+					p.Done(Fault{Kind: Network, Reason: "refused"})
+				} else {
+					logins = append(logins, time.Since(begin))
+					kind := Account
+					if len(logins)%3 == 2 {
+						kind = Session
+					}
+					p.Done(Fault{Kind: kind, Reason: "no"})
+				}
+			}
+			b.wait(3 * time.Second)
+		}
+		if len(logins) < 5 {
+			t.Fatalf("hardly any: %v", logins)
+		}
+		for i := range logins {
+			for window, most := range map[time.Duration]int{time.Hour: 2, day: 6} {
+				if j := i + most; j < len(logins) && logins[j]-logins[i] < window {
+					t.Errorf("more than %d logins within %v: %v", most, window, logins)
+				}
+			}
+		}
+	})
+}
+
+// Whatever comes together, a trial is never shared, and the race detector is
+// content.
+func TestOneTrialAtATime(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		var mu sync.Mutex
+		onTrial, most, trials := 0, 0, 0
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				for n := range 200 {
+					if p, ok := b.Start("a"); ok {
+						mu.Lock()
+						if p.trial {
+							onTrial, trials = onTrial+1, trials+1
+							most = max(most, onTrial)
+						}
+						mu.Unlock()
+						time.Sleep(time.Duration(i*7+n%5) * time.Millisecond)
+						mu.Lock()
+						if p.trial {
+							onTrial--
+						}
+						mu.Unlock()
+						switch (i + n) % 4 {
+						case 0:
+							p.Done(Fault{Kind: Session, Reason: "421"})
+						case 1:
+							p.Cancel()
+						default:
+							p.Done(Fault{})
+						}
+					}
+					b.Demand([]string{"a", "b"}[:n%3])
+					b.Standing("b")
+					b.Down("a")
+					b.Status()
+					b.Odometer()
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		if most != 1 || trials < 2 {
+			t.Errorf("%d trials, %d at a time", trials, most)
 		}
 	})
 }

@@ -69,18 +69,22 @@ func hasAddress() bool {
 	return false
 }
 
-// lookAtClock counts the time online, and notices a clock that was set back:
-// what was to last a minute must not last until the clock is there again. The
-// caller holds mu.
+// lookAtClock counts the time online and notices a clock that was set back.
+// The caller holds mu.
 func (m *Monitor) lookAtClock(now time.Time) {
 	back := now.Sub(m.clock) - now.Round(0).Sub(m.clock.Round(0))
 	m.clock = now
 	before := m.odometer.total
 	m.odometer.look(now, m.isOnline())
 	m.dirty = m.dirty || m.odometer.total != before
-	if back < time.Second {
-		return
+	if back >= time.Second {
+		m.rewind(back)
 	}
+}
+
+// rewind moves all times with the clock: what was to last a minute must not
+// last until the clock is there again. The caller holds mu.
+func (m *Monitor) rewind(back time.Duration) {
 	for _, u := range m.upstreams {
 		u.tracker = u.shift(-back)
 		for _, at := range []*time.Time{&u.pace.began, &u.pace.last, &u.waited, &u.served} {

@@ -14,7 +14,7 @@ type Status struct {
 	Name string `json:"name"`
 	// State is one word: unknown, up, suspect, down, cooling or trial.
 	State     string    `json:"state"`
-	Since     time.Time `json:"since"` // of State
+	Since     time.Time `json:"since"`          // of State
 	Kind      Kind      `json:"kind,omitempty"` // what Why is about
 	Why       string    `json:"why,omitempty"`
 	Until     time.Time `json:"until,omitzero"`     // end of the cooling
