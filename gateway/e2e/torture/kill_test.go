@@ -5,6 +5,7 @@ package torture
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"mailroam/gateway/e2e/peers"
 	"mailroam/gateway/sink"
 )
 
@@ -73,20 +75,32 @@ func TestKill9(t *testing.T) {
 		logs = append(logs, path)
 		upstreams = append(upstreams, fmt.Sprintf("[[upstream]]\nname = %q\nurls = [\"smtp+insecure://%s\"]", name, l.Addr()))
 	}
-	addr := freeAddr(t)
-	config := writeConfig(t, append([]string{
+	port, err := peers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	config := strings.Join(append([]string{
 		"hostname = \"gw.example.org\"",
 		fmt.Sprintf("data_dir = %q", filepath.Join(dir, "data")),
 		"[log]\nformat = \"json\"",
 		fmt.Sprintf("[[listen]]\naddress = %q", addr),
-	}, upstreams...)...)
+	}, upstreams...), "\n")
+	life := 0
+	start := func() *peers.Mailroam {
+		life++
+		p, err := peers.StartMailroam(t.Context(), binary, filepath.Join(dir, fmt.Sprint("life", life)), addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
 
 	l := &ledger{acked: map[string]string{}, tried: map[string]bool{}}
-	var runs []*process
-	var ended []time.Time // of each life
+	var runs []map[string]bool // what each life settled as delivered
+	var ended []time.Time      // of each life
 	for run := range kills() {
-		p := start(t, config, addr)
-		runs = append(runs, p)
+		p := start()
 		ctx, cancel := context.WithCancel(context.Background())
 		var load sync.WaitGroup
 		for k := range 6 {
@@ -95,7 +109,8 @@ func TestKill9(t *testing.T) {
 			load.Go(func() { l.load(ctx, addr, fmt.Sprintf("r%d.c%d", run, k), rcpts, size) })
 		}
 		time.Sleep(time.Duration(20+rnd.IntN(200)) * time.Millisecond) // the random moment
-		p.kill()
+		p.Kill()
+		runs = append(runs, delivered(p.Log()))
 		cancel()
 		load.Wait()
 		open.wait()
@@ -104,8 +119,7 @@ func TestKill9(t *testing.T) {
 
 	// The last life: all mail must leave.
 	ended = append(ended, time.Now().Add(time.Hour))
-	p := start(t, config, addr)
-	runs = append(runs, p)
+	p := start()
 	waitFor(t, 2*time.Minute, p, func() error {
 		seen, err := sightings(logs, names, ended)
 		if err != nil {
@@ -118,7 +132,10 @@ func TestKill9(t *testing.T) {
 		}
 		return nil
 	})
-	p.stop(t)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	runs = append(runs, delivered(p.Log()))
 
 	seen, err := sightings(logs, names, ended)
 	if err != nil {
@@ -131,7 +148,7 @@ func TestKill9(t *testing.T) {
 		}
 		id := l.acked[mark]
 		for i, s := range ss {
-			settled := id != "" && s.run < len(runs) && runs[s.run].delivered[id]
+			settled := id != "" && s.run < len(runs) && runs[s.run][id]
 			if !settled {
 				caught[s.run] = true
 			}
@@ -214,6 +231,19 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
+// delivered reads from a log the queue IDs that were settled as delivered: the
+// line is written after the settle.
+func delivered(log string) map[string]bool {
+	ids := map[string]bool{}
+	for line := range strings.Lines(log) {
+		var event struct{ Msg, ID string }
+		if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "delivered" {
+			ids[event.ID] = true
+		}
+	}
+	return ids
+}
+
 // load submits messages until the gateway dies.
 func (l *ledger) load(ctx context.Context, addr, name string, rcpts, size int) {
 	c, err := dial(addr)
@@ -277,7 +307,7 @@ func sortByTime(ss []sighting) {
 }
 
 // waitFor polls, since it watches another process.
-func waitFor(t *testing.T, limit time.Duration, p *process, check func() error) {
+func waitFor(t *testing.T, limit time.Duration, p *peers.Mailroam, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
 	for {
@@ -286,7 +316,7 @@ func waitFor(t *testing.T, limit time.Duration, p *process, check func() error) 
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v: %v\n%s", limit, err, tail(p.text(), 4000))
+			t.Fatalf("after %v: %v\n%s", limit, err, tail(p.Log(), 4000))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
