@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"mailroam/queue"
+)
+
+// Info is what a gateway says of itself.
+type Info struct {
+	PID      int       `json:"pid"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Hostname string    `json:"hostname"`
+	Listen   []string  `json:"listen"`
+}
+
+// Status is the answer to "how is it?".
+type Status struct {
+	Gateway Info `json:"gateway"`
+	// Held are messages that wait for a person, notices first, at most
+	// MaxHeld; Queue.Held counts them all.
+	Held []queue.Message `json:"held"`
+	// Advice is what does not run as configured and what to do about it, a
+	// sentence or two each.
+	Advice    []string        `json:"advice"`
+	Network   json.RawMessage `json:"network"`
+	Upstreams []Upstream      `json:"upstreams"` // in order of preference
+	Queue     queue.Stats     `json:"queue"`
+}
+
+// MaxHeld bounds the held messages in a Status.
+const MaxHeld = 20
+
+// held lists the mail that waits for a person. Notices come first: nobody else
+// is told of them (RFC 5321 4.5.5 allows no notice about a notice).
+func held(ctx context.Context, store queue.Store) ([]queue.Message, error) {
+	notices, others := []queue.Message{}, []queue.Message{}
+	for m, err := range store.List(ctx, queue.Filter{States: []queue.State{queue.Held}}) {
+		switch {
+		case err != nil:
+			return nil, err
+		case m.ReversePath == "" && len(notices) < MaxHeld:
+			notices = append(notices, m)
+		case m.ReversePath != "" && len(others) < MaxHeld:
+			others = append(others, m)
+		}
+	}
+	all := append(notices, others...)
+	return all[:min(len(all), MaxHeld)], nil
+}
