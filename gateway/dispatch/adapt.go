@@ -29,13 +29,13 @@ func ProbeFault(err error) health.Fault {
 func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := d.now()
+	given := queue.Answer{Text: "given up by the operator of the mail gateway", At: now.Time}
 	var o queue.Outcome
-	for i, r := range m.Recipients {
-		if r.State == queue.Failed {
-			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: r.State, Last: r.Last})
-		}
+	for _, i := range m.Pending() { // they are about to fail (queue.Op)
+		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Failed, Last: doubted(m.Recipients[i], given)})
 	}
-	d.config.notice(&m, &o, d.Hostname, nil, d.now())
+	d.config.notice(&m, &o, d.Hostname, nil, now)
 	if len(o.Spawn) == 0 {
 		return nil
 	}
