@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailroam/gateway"
+	"mailroam/gateway/admin"
+	"mailroam/gateway/sink"
+	"mailroam/queue"
+)
+
+// commands lists c and all below it.
+func commands(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		all = append(all, commands(sub)...)
+	}
+	return all
+}
+
+// TestExamples runs every example that --help shows, as it stands there.
+func TestExamples(t *testing.T) {
+	a := &app{out: io.Discard, err: io.Discard, program: "mailroam"}
+	for _, c := range commands(a.root()) {
+		if c.Example == "" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for line := range strings.Lines(c.Example) {
+			line = strings.TrimSpace(line)
+			t.Run(line, func(t *testing.T) {
+				if !strings.HasPrefix(line, c.CommandPath()) && c.HasParent() {
+					t.Errorf("this is no example of %q", c.CommandPath())
+				}
+				t.Parallel()
+				example(t, line)
+			})
+		}
+	}
+}
+
+// example runs one command line in a home where a gateway runs with something
+// in its queue. What would not end by itself is ended as a person would.
+func example(t *testing.T, line string) {
+	h := newHome(t)
+	gw := h.start(t, "mailroam serve", "msg=start")
+	h.fillQueue(t)
+	switch {
+	case strings.HasPrefix(line, "mailroam serve"):
+		gw.interrupt(t)
+		h.start(t, line, "msg=start").interrupt(t)
+		return
+	case strings.HasPrefix(line, "mailroam sink"):
+		h.start(t, line, "listening on 127.0.0.1:").interrupt(t)
+	default:
+		c := h.command(line)
+		var stdout, stderr bytes.Buffer
+		c.Stdout, c.Stderr = &stdout, &stderr
+		if err := c.Run(); err != nil || stderr.Len() > 0 || stdout.Len() == 0 {
+			t.Errorf("%v\n%s%s", err, &stdout, &stderr)
+		}
+		if strings.HasPrefix(line, "mailroam queue") && strings.Contains(stdout.String(), "No message matches") {
+			t.Errorf("shows nothing:\n%s", &stdout)
+		}
+	}
+	gw.interrupt(t)
+}
+
+// home is a prepared environment.
+type home struct {
+	dir    string
+	client *admin.Client
+}
+
+func newHome(t *testing.T) *home {
+	t.Helper()
+	h := &home{dir: t.TempDir()}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults []sink.Fault
+	for _, text := range []string{"rcpt:bob@example.net=451 4.2.0 later", "rcpt:carl@example.invalid=451 4.2.0 later"} {
+		f, err := sink.ParseFault(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults = append(faults, f)
+	}
+	s := sink.New(sink.Options{Faults: faults})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	config := fmt.Sprintf("data_dir = \"data\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"work\"\nurls = [\"smtp+insecure://%s\"]\n", l.Addr())
+	if err := os.WriteFile(filepath.Join(h.dir, "config.toml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.client = admin.NewClient(admin.SocketPath(filepath.Join(h.dir, "data")))
+	return h
+}
+
+func (h *home) command(line string) *exec.Cmd {
+	c := exec.Command("sh", "-c", "exec "+line)
+	c.Dir = h.dir
+	c.Env = append(os.Environ(), "MAILROAM_CONFIG="+filepath.Join(h.dir, "config.toml"), "GORACE="+raceExit)
+	return c
+}
+
+// fillQueue queues messages that the examples speak of: delivered, waiting,
+// waiting for long, held, and a held notice.
+func (h *home) fillQueue(t *testing.T) {
+	t.Helper()
+	if err := eventually(func() error { return listening(h.client) }); err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []letter{
+		{from: "dora@example.org", to: "ann@example.net"},
+		{from: "dora@example.org", to: "bob@example.net"},
+		{from: "dora@example.org", to: "carl@example.invalid"},
+		{from: "", to: "bob@example.net"},
+	} {
+		id, err := submit(t.Context(), s.Gateway.Listen[0], l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := eventually(func() error {
+			m, err := one(t.Context(), h.client, id)
+			if err == nil && (len(m.Attempts) == 0 || m.State == queue.Leased) {
+				err = fmt.Errorf("%s is %s", id, m.State)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.client.Apply(t.Context(), queue.OpHold, admin.Selection{From: "<>"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// background is a command that runs until it is told to end.
+type background struct {
+	line string
+	cmd  *exec.Cmd
+	said *said
+}
+
+// said gathers what a command prints, and tells when a text was among it.
+type said struct {
+	text  bytes.Buffer
+	want  string
+	found chan struct{}
+	done  bool
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.text.Write(b)
+	if !s.done && strings.Contains(s.text.String(), s.want) {
+		s.done = true
+		close(s.found)
+	}
+	return len(b), nil
+}
+
+// start runs a command and waits until it says want.
+func (h *home) start(t *testing.T, line, want string) *background {
+	t.Helper()
+	b := &background{line: line, cmd: h.command(line), said: &said{want: want, found: make(chan struct{})}}
+	b.cmd.Stdout, b.cmd.Stderr = b.said, b.said // one writer: exec serialises it
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.cmd.Process.Kill() })
+	select {
+	case <-b.said.found:
+	case <-time.After(20 * time.Second):
+		_ = b.cmd.Process.Kill()
+		_ = b.cmd.Wait()
+		t.Fatalf("%s does not say %q:\n%s", line, want, &b.said.text)
+	}
+	return b
+}
+
+// interrupt ends it as Ctrl-C does; that is no failure.
+func (b *background) interrupt(t *testing.T) {
+	t.Helper()
+	if err := b.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Wait(); err != nil {
+		t.Errorf("%s: %v\n%s", b.line, err, &b.said.text)
+	}
+}
+
+// TestReadmeNamesAllCommands: the table in the README is the list of commands.
+func TestReadmeNamesAllCommands(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{out: io.Discard, err: io.Discard, program: "mailroam"}
+	for _, c := range a.root().Commands() {
+		if !c.Hidden && !strings.Contains(string(text), "| `"+c.Name()) {
+			t.Errorf("the README's table lacks %q", c.Name())
+		}
+	}
+}
+
+// TestReadmeConfigs: what the README tells people to write is right.
+func TestReadmeConfigs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "home.pw"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole := ""
+	for _, part := range strings.Split(string(text), "```toml\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		whole += block
+	}
+	if !strings.Contains(whole, "[[upstream]]") || !strings.Contains(whole, "[[listen]]") {
+		t.Fatal("no examples found")
+	}
+	if _, err := gateway.Parse(filepath.Join(dir, "config.toml"), []byte(whole)); err != nil {
+		t.Errorf("%v\n%s", err, whole)
+	}
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"mailroam/gateway"
+	"mailroam/gateway/admin"
+	"mailroam/gateway/sink"
+	"mailroam/queue"
+)
+
+// TestMain makes the real main a command: the scripts and the examples run it
+// as people do.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"mailroam": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "", // for cmp; cmpenv is written by hand
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("MAILROAM_CONFIG", filepath.Join(e.WorkDir, "config.toml"))
+			e.Setenv("XDG_CONFIG_HOME", "")
+			e.Setenv("XDG_STATE_HOME", "")
+			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", raceExit)
+			e.Values[sinksKey{}] = map[string]*sink.Server{}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "upstream": upstreamCmd, "fill": fill, "ready": ready, "mail": mailCmd,
+			"await": await, "signal": signalCmd, "cut": cut, "taken": taken,
+		},
+	})
+}
+
+// raceExit: each command is a process, and under the race detector each would
+// linger for a second at its end.
+const raceExit = "atexit_sleep_ms=0"
+
+type sinksKey struct{}
+
+func sinks(ts *testscript.TestScript) map[string]*sink.Server {
+	return ts.Value(sinksKey{}).(map[string]*sink.Server)
+}
+
+// exits CODE PROGRAM ARG… runs a command that must fail with this exit code,
+// and with a last line that goes on, after the cause, with what to do.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	said := ts.ReadFile("stderr")
+	if code != want {
+		ts.Fatalf("exit code %d, want %d\n%s%s", code, want, ts.ReadFile("stdout"), said)
+	}
+	if want == 0 {
+		return
+	}
+	lines := strings.Split(strings.TrimSuffix(said, "\n"), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "mailroam: ") || !strings.Contains(last, "; ") {
+		ts.Fatalf("the last line does not say what is wrong and what to do:\n%s", said)
+	}
+}
+
+// upstream NAME [FAULT…] starts a practice upstream and puts its address into
+// the variable NAME. With the one word "dead" nobody listens there.
+func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: upstream NAME [FAULT…]")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	if len(args) == 2 && args[1] == "dead" {
+		ts.Check(l.Close())
+		return
+	}
+	var o sink.Options
+	for _, text := range args[1:] {
+		f, err := sink.ParseFault(text)
+		ts.Check(err)
+		o.Faults = append(o.Faults, f)
+	}
+	s := sink.New(o)
+	sinks(ts)[args[0]] = s
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	ts.Defer(func() {
+		stop()
+		<-ended
+	})
+}
+
+// cut NAME takes a practice upstream away; "! cut NAME" brings it back.
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Check(sinks(ts)[args[0]].Restore())
+		return
+	}
+	sinks(ts)[args[0]].Cut()
+}
+
+// taken NAME N says how many messages a practice upstream must have taken.
+func taken(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if got := sinks(ts)[args[0]].Count(); neg || got != want {
+		ts.Fatalf("%s took %d messages, want %d", args[0], got, want)
+	}
+}
+
+// fill FILE… puts the values of variables into files, and makes them private.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(path, []byte(text), 0o600))
+		ts.Check(os.Chmod(path, 0o600))
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fill FILE…")
+	}
+}
+
+func scriptClient(ts *testscript.TestScript) *admin.Client {
+	cfg, err := gateway.Load(ts.Getenv("MAILROAM_CONFIG"))
+	ts.Check(err)
+	return admin.NewClient(admin.SocketPath(cfg.DataDir))
+}
+
+// eventually calls try until it is content.
+func eventually(try func() error) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := try()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond) // polls another process
+	}
+}
+
+func listening(c *admin.Client) error {
+	s, err := c.Status(context.Background())
+	if err == nil && len(s.Gateway.Listen) == 0 {
+		err = errors.New("not listening yet")
+	}
+	return err
+}
+
+// ready waits until the gateway takes mail.
+func ready(ts *testscript.TestScript, neg bool, _ []string) {
+	c := scriptClient(ts)
+	ts.Check(eventually(func() error { return listening(c) }))
+}
+
+// mail VAR FROM TO submits a message and puts its ID into a variable.
+func mailCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: mail VAR FROM TO")
+	}
+	s, err := scriptClient(ts).Status(context.Background())
+	ts.Check(err)
+	id, err := submit(context.Background(), s.Gateway.Listen[0], letter{from: args[1], to: args[2], subject: "script", lines: []string{"hello"}})
+	ts.Check(err)
+	ts.Setenv(args[0], id.String())
+}
+
+// await ID STATE waits until a message is in a state and was tried: queued
+// means that no pass has it.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	c := scriptClient(ts)
+	id, err := queue.ParseID(args[0])
+	ts.Check(err)
+	ts.Check(eventually(func() error {
+		m, err := one(context.Background(), c, id)
+		if err == nil && (string(m.State) != args[1] || len(m.Attempts) == 0) {
+			err = fmt.Errorf("%s is %s after %d attempts", id, m.State, len(m.Attempts))
+		}
+		return err
+	}))
+}
+
+// signal NAME sends a signal to the running gateway.
+func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
+	s, err := scriptClient(ts).Status(context.Background())
+	ts.Check(err)
+	sig, ok := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[0]]
+	if neg || !ok {
+		ts.Fatalf("usage: signal HUP|TERM|INT")
+	}
+	ts.Check(syscall.Kill(s.Gateway.PID, sig))
+}
