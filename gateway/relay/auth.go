@@ -28,7 +28,7 @@ func (u *Upstream) logsIn() bool {
 // login authenticates (RFC 4954). Each step has its time, but neither the end
 // of the whole set-up nor its being given up cuts an AUTH under way: a provider
 // may count that as a failed login.
-func (u *Upstream) login(ctx context.Context, c *conn, b budget) error {
+func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	if !u.logsIn() {
 		return nil
 	}

@@ -50,13 +50,14 @@ func (u *Upstream) connect(ctx, wanted context.Context, b budget) (*conn, error)
 func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget) (*conn, error) {
 	if err := u.login(ctx, c, b); err != nil {
 		c.abort()
+		err.Endpoint = c.endpoint.address()
 		return nil, err
 	}
 	if wanted.Err() == nil && !b.over() {
 		return c, nil
 	}
 	u.idle.put(c)
-	return nil, &Error{Stage: Auth, Err: errTooLong}
+	return nil, &Error{Stage: Auth, Err: errTooLong, Endpoint: c.endpoint.address()}
 }
 
 // order lists first before the others: 0, 1, 2 becomes 1, 0, 2 for first 1.
@@ -78,11 +79,11 @@ func (u *Upstream) open(ctx context.Context, e Endpoint, b budget) (*conn, *Erro
 	nc, err := u.opts.Dial(dialCtx, "tcp", e.address())
 	cancel()
 	if err != nil {
-		fault := &Error{Stage: Connect, Err: err}
+		at := Connect
 		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-			fault.Stage = Resolve
+			at = Resolve
 		}
-		return nil, fault
+		return nil, &Error{Stage: at, Err: err, Endpoint: e.address()}
 	}
 	c := newConn(e, nc)
 	defer context.AfterFunc(ctx, c.abort)()
@@ -91,6 +92,7 @@ func (u *Upstream) open(ctx context.Context, e Endpoint, b budget) (*conn, *Erro
 		if ctx.Err() != nil { // that is why; the rest is its consequence
 			fault = &Error{Stage: fault.Stage, Err: context.Cause(ctx)}
 		}
+		fault.Endpoint = e.address()
 		u.log.Debug("no session", "endpoint", e.address(), "err", fault)
 		return nil, fault
 	}

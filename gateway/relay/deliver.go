@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -90,8 +91,8 @@ func (p *pass) sift() (left []int) {
 // transact runs one transaction for the recipients, on a session that is kept
 // or made, and gives those that need another one.
 func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
-	t := &transaction{pass: p, rcpts: rcpts}
 	for {
+		t := &transaction{pass: p, rcpts: rcpts}
 		err := p.session(ctx)
 		if err == nil {
 			err = t.run(ctx)
@@ -102,7 +103,7 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 		stale := p.c != nil && errors.Is(err, errStale) && ctx.Err() == nil
 		p.drop()
 		if !stale {
-			p.fail(rcpts, p.reason(ctx, err))
+			p.fail(ctx, rcpts, err)
 			return nil
 		}
 		// A kept session that died in the meantime is nobody's fault, and its
@@ -128,8 +129,10 @@ func (p *pass) session(ctx context.Context) (err error) {
 		p.wanted, p.unwanted = untilGivenUp(ctx, p.d.GiveUp)
 		p.c, err = p.u.connect(ctx, p.wanted, p.budget)
 	}
-	if p.c != nil {
+	if fault := (*Error)(nil); p.c != nil {
 		p.res.Endpoint = p.c.endpoint.address()
+	} else if errors.As(err, &fault) && fault.Stage > Connect {
+		p.res.Endpoint = fault.Endpoint
 	}
 	return err
 }
@@ -168,29 +171,32 @@ func (p *pass) drop() {
 	}
 }
 
-// reason replaces what a closed connection said by why we closed it.
-func (p *pass) reason(ctx context.Context, err error) *Error {
-	fault := (*Error)(nil)
-	if !errors.As(err, &fault) {
-		fault = &Error{Stage: Connect, Err: err}
+// fail is the result of all who have none yet. Where we closed the session
+// ourselves, that reason replaces what the closed connection said.
+func (p *pass) fail(ctx context.Context, rcpts []int, err error) {
+	rcpts = slices.DeleteFunc(slices.Clone(rcpts), func(i int) bool { return p.res.Rcpts[i].Final() })
+	if len(rcpts) == 0 {
+		return
+	}
+	r := RcptResult{Stage: Connect, Err: err}
+	if fault := (*Error)(nil); errors.As(err, &fault) {
+		r = RcptResult{Stage: fault.Stage, Reply: fault.Reply, Err: fault.Err}
 	}
 	switch {
 	case errors.Is(err, ErrStopped):
-		p.res.Stopped = fault.Err
+		p.res.Stopped = r.Err
 	case ctx.Err() != nil:
-		fault = &Error{Stage: fault.Stage, Err: fmt.Errorf("%w: %w", ErrStopped, context.Cause(ctx))}
-		p.res.Stopped = fault.Err
+		r = RcptResult{Stage: r.Stage, Err: fmt.Errorf("%w: %w", ErrStopped, context.Cause(ctx))}
+		p.res.Stopped = r.Err
 	case p.wanted != nil && errors.Is(context.Cause(p.wanted), ErrGivenUp):
-		fault = &Error{Stage: fault.Stage, Err: ErrGivenUp}
+		r = RcptResult{Stage: r.Stage, Err: ErrGivenUp}
 	}
-	return fault
+	p.decide(rcpts, r)
 }
 
-// fail is the result of all who have none yet.
-func (p *pass) fail(rcpts []int, fault *Error) {
+// decide is the result of these recipients.
+func (p *pass) decide(rcpts []int, r RcptResult) {
 	for _, i := range rcpts {
-		if r := &p.res.Rcpts[i]; !r.Final() {
-			*r = RcptResult{Stage: fault.Stage, Reply: fault.Reply, Err: fault.Err}
-		}
+		p.res.Rcpts[i] = r
 	}
 }

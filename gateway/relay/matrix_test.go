@@ -158,7 +158,7 @@ func TestStageAndFault(t *testing.T) {
 						if res.Served != (r.Stage >= Rcpt || r.Stage == Mail && r.Reply.Code != 0) {
 							t.Errorf("served: %v", res.Served)
 						}
-						if r.Err != nil && len(w.up.idle.idle) > 0 {
+						if r.Err != nil && w.kept() > 0 {
 							t.Error("a broken session was kept")
 						}
 					})

@@ -74,6 +74,13 @@ func faults(t *testing.T, texts ...string) (fs []sink.Fault) {
 	return fs
 }
 
+// kept counts the sessions that wait to be used again.
+func (w *world) kept() int {
+	w.up.idle.mu.Lock()
+	defer w.up.idle.mu.Unlock()
+	return len(w.up.idle.idle)
+}
+
 func (w *world) deliver(d Delivery) Result { return w.up.Deliver(w.t.Context(), d) }
 
 func password(pw string) func(context.Context) (string, error) {

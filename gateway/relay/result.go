@@ -83,9 +83,10 @@ type Result struct {
 
 // Error is a fault with the stage it happened in.
 type Error struct {
-	Stage Stage
-	Reply Reply // when a reply was the fault
-	Err   error
+	Stage    Stage
+	Reply    Reply // when a reply was the fault
+	Err      error
+	Endpoint string // host:port, in set-up
 }
 
 func (e *Error) Error() string {

@@ -93,12 +93,6 @@ func (t *transaction) unfit() Reply {
 	return Reply{}
 }
 
-func (t *transaction) decide(rcpts []int, r RcptResult) {
-	for _, i := range rcpts {
-		t.res.Rcpts[i] = r
-	}
-}
-
 // envelope sends MAIL, RCPT and DATA: in as few writes as the upstream allows
 // (RFC 2920), and DATA without knowing whether anybody is accepted.
 func (t *transaction) envelope(ctx context.Context) error {

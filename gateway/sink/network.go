@@ -66,6 +66,11 @@ func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 	}
 }
 
+// DialTo is Dial for one address, whatever is asked for.
+func (n *Network) DialTo(address string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) { return n.Dial(ctx, network, address) }
+}
+
 // Silence makes an address a black hole for new dials, or ends that.
 func (n *Network) Silence(address string, on bool) {
 	n.mu.Lock()
