@@ -60,7 +60,7 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 	var ts []health.Target
 	for _, c := range cfg.Upstreams {
 		u := us[c.Name].relay
-		ts = append(ts, health.Target{Name: c.Name, Probe: func(ctx context.Context) health.Fault {
+		ts = append(ts, health.Target{Name: c.Name, Account: c.Account(), Probe: func(ctx context.Context) health.Fault {
 			return dispatch.ProbeFault(u.Probe(ctx))
 		}})
 	}
