@@ -13,7 +13,7 @@ import (
 	"mailroam/gateway/sink"
 )
 
-func identity(t *testing.T, hosts ...string) *sink.Identity {
+func identity(t testing.TB, hosts ...string) *sink.Identity {
 	t.Helper()
 	id, err := sink.NewIdentity(hosts...)
 	if err != nil {

@@ -15,7 +15,22 @@ type wire struct {
 	net.Conn
 	raw  syscall.RawConn // nil when there is no descriptor
 	peek bool            // Read does not wait
+	look look
+	at   func(fd uintptr) bool // look.at
 	once sync.Once
+}
+
+// look is one read that does not wait; it lives in the wire, since it happens
+// before every command.
+type look struct {
+	p   []byte
+	n   int
+	err error
+}
+
+func (l *look) at(fd uintptr) bool {
+	l.n, l.err = readNow(fd, l.p)
+	return true
 }
 
 // peekWait is how long a look takes where there is no descriptor.
@@ -23,6 +38,7 @@ const peekWait = time.Millisecond
 
 func newWire(c net.Conn) *wire {
 	w := &wire{Conn: c}
+	w.at = w.look.at
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			w.raw = raw
@@ -33,7 +49,7 @@ func newWire(c net.Conn) *wire {
 
 // Read gives os.ErrDeadlineExceeded when peeking and nothing has arrived. TLS
 // takes that for a time-out, which it survives.
-func (w *wire) Read(p []byte) (n int, err error) {
+func (w *wire) Read(p []byte) (int, error) {
 	if !w.peek {
 		return w.Conn.Read(p)
 	}
@@ -46,13 +62,11 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	if err := w.Conn.SetReadDeadline(time.Time{}); err != nil {
 		return 0, err
 	}
-	if e := w.raw.Read(func(fd uintptr) bool {
-		n, err = readNow(fd, p)
-		return true
-	}); e != nil {
-		return 0, e
+	w.look = look{p: p}
+	if err := w.raw.Read(w.at); err != nil {
+		return 0, err
 	}
-	return n, err
+	return w.look.n, w.look.err
 }
 
 // Close may come from several sides at once.
