@@ -36,8 +36,8 @@ func (d *decoder) check(root *node) {
 	d.checkUpstreams(root)
 }
 
-// file is a rule for a path.
-func path(to *string) rule {
+// folder is a rule for a path.
+func folder(to *string) rule {
 	return rule{value: func(d *decoder, key string, n *node) {
 		var written string
 		text(&written, notEmpty).value(d, key, n)

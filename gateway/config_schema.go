@@ -47,7 +47,7 @@ func (d *decoder) schema() schema {
 	c := d.config
 	return schema{
 		"hostname": text(&c.Hostname, checkHostname),
-		"data_dir": path(&c.DataDir),
+		"data_dir": folder(&c.DataDir),
 		"listen":   {each: d.listenSchema},
 		"queue": {table: schema{
 			"expire": duration(&c.Queue.Expire, time.Minute, 30*day),

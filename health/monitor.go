@@ -2,10 +2,8 @@ package health
 
 import (
 	"cmp"
-	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 )
@@ -182,51 +180,6 @@ func (m *Monitor) Down(name string) <-chan struct{} {
 // has one slot: many changes may come as one.
 func (m *Monitor) Changed() <-chan struct{} { return m.changed }
 
-// Demand names the upstreams that mail waits for now. The first to wait, after
-// a while without, has its upstream probed at once.
-func (m *Monitor) Demand(names []string) {
-	now := wall()
-	m.mu.Lock()
-	defer m.unlock()
-	for _, name := range m.order {
-		u := m.upstreams[name]
-		before := u.waits
-		u.waits = slices.Contains(names, name)
-		if u.waits && !before && u.Reach == down {
-			m.hurry(u, now)
-		}
-		if u.waits || before {
-			u.waited = now
-		}
-	}
-}
-
-// waitsAnew is how long no mail waited until the next counts as the first.
-const waitsAnew = 30 * time.Second
-
-// hurry probes a down upstream for which mail begins to wait, and begins its
-// pace anew. While another one carries the mail, each message waits for a
-// moment: that must not become a probe each.
-func (m *Monitor) hurry(u *upstream, now time.Time) {
-	others := slices.ContainsFunc(m.order, func(name string) bool {
-		o := m.upstreams[name]
-		return o != u && o.standing(now).Rank != Unusable
-	})
-	if others && now.Sub(u.waited) < waitsAnew {
-		return
-	}
-	last := u.pace.last
-	if now.Sub(last) >= quick {
-		last = time.Time{}
-	}
-	if others {
-		u.pace.last = last
-	} else {
-		u.pace = downPace(now, last)
-	}
-	m.poke()
-}
-
 // Forgive forgets account faults: the config or a secret was changed. The next
 // delivery is a trial.
 func (m *Monitor) Forgive(name string) {
@@ -266,92 +219,4 @@ func (m *Monitor) Set(targets []Target, interval, timeout time.Duration, rise in
 	m.dirty = true
 	m.notify()
 	m.poke()
-}
-
-// apply makes next the state of u, and tells whom it concerns. The caller
-// holds mu.
-func (m *Monitor) apply(u *upstream, next tracker, now time.Time) {
-	before := u.tracker
-	u.tracker = next
-	m.dirty = true
-	if next.Reach != before.Reach {
-		switch next.Reach {
-		case down:
-			u.pace = downPace(now, u.pace.last)
-		case up:
-			u.pace = upPace(now, u.pace.last, m.opts.Interval)
-		}
-		m.poke()
-	}
-	failed := next.Reach != before.Reach && (next.Reach == suspect || next.Reach == down)
-	m.tell(u, failed, now)
-}
-
-// tell compares what is with what was last told. The passing of time changes a
-// standing too, so the loop calls it as well. The caller holds mu.
-func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
-	closed := isClosed(u.down)
-	if (failed || u.blocked(now)) && !closed {
-		close(u.down)
-		closed = true
-	}
-	if closed && !u.blocked(now) {
-		u.down = make(chan struct{})
-	}
-	if s := u.standing(now); s != u.told {
-		u.told = s
-		m.notify()
-	}
-	word, kind := u.word(now), u.Breaker.Kind
-	if word == u.toldWord && kind == u.toldKind {
-		return
-	}
-	u.toldWord, u.toldKind = word, kind
-	level := slog.LevelInfo
-	switch {
-	case word == Trial:
-		return // not news: nothing was seen
-	case kind == Account:
-		level = slog.LevelError
-	case word != string(up):
-		level = slog.LevelWarn
-	}
-	attrs := []any{"upstream", u.Name, "state", word}
-	if _, why := u.trouble(); why != "" {
-		attrs = append(attrs, "why", why)
-	}
-	if !u.Breaker.closed() {
-		attrs = append(attrs, "until", u.Breaker.Until.UTC().Truncate(time.Second))
-	}
-	log := m.opts.Log
-	m.logs = append(m.logs, func() { log.Log(context.Background(), level, "upstream", attrs...) })
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func (m *Monitor) notify() { signal(m.changed) }
-func (m *Monitor) poke()   { signal(m.wake) }
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// unlock releases mu and then writes the log, which may block.
-func (m *Monitor) unlock() {
-	logs := m.logs
-	m.logs = nil
-	m.mu.Unlock()
-	for _, log := range logs {
-		log()
-	}
 }

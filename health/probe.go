@@ -84,18 +84,6 @@ func (m *Monitor) look(ctx context.Context, g *errgroup.Group) time.Duration {
 	return next.Sub(now)
 }
 
-// demand gathers what the mail asks of u's probes.
-func (m *Monitor) demand(u *upstream, now time.Time) demand {
-	lately := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < mailFlows }
-	d := demand{wanted: u.waits || lately(u.served), served: u.served}
-	for _, o := range m.upstreams {
-		if o != u && lately(o.served) {
-			d.wanted, d.elsewhere = true, true
-		}
-	}
-	return d
-}
-
 func (m *Monitor) probe(ctx context.Context, u *upstream, probe Prober, timeout time.Duration, generation int) {
 	pctx, cancel := context.WithTimeout(ctx, timeout)
 	fault := probe(pctx)
