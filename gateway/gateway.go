@@ -23,6 +23,7 @@ import (
 // Gateway is one whole mailroam, ready to run.
 type Gateway struct {
 	log      *slog.Logger
+	config   *Config // as it started; Reload leaves it alone
 	store    *bolt.Store
 	session  queue.Session
 	health   *health.Monitor
@@ -30,9 +31,9 @@ type Gateway struct {
 	ready    chan struct{}
 	started  time.Time
 	version  string
+	sick     []bolt.Poisoning // why the queue is only looked at; nil when it works
 
-	mu        sync.Mutex // guards what Reload replaces
-	config    *Config
+	mu        sync.Mutex // guards what follows
 	upstreams map[string]upstream
 	addrs     []net.Addr
 }
@@ -43,48 +44,65 @@ func New(cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("creating data_dir: %w", err)
 	}
-	store, err := bolt.Open(bolt.Options{Dir: cfg.DataDir, Log: log})
-	if err != nil {
+	g := &Gateway{log: log, config: cfg, version: version, ready: make(chan struct{}), started: time.Now()}
+	if err := g.openStore(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{log: log, store: store, config: cfg, version: version, ready: make(chan struct{}), started: time.Now()}
-	if g.session, err = store.Join(context.Background()); err != nil {
-		return nil, errors.Join(err, store.Close())
+	if err := g.assemble(); err != nil {
+		return nil, errors.Join(err, g.store.Close())
 	}
-	stats, err := store.Stats(context.Background())
+	return g, nil
+}
+
+func (g *Gateway) assemble() error {
+	cfg, ctx := g.config, context.Background()
+	stats, err := g.store.Stats(ctx)
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return err
 	}
-	g.upstreams = connect(cfg, nil, log)
+	if g.sick == nil {
+		if g.session, err = g.store.Join(ctx); err != nil {
+			return err
+		}
+	}
+	g.upstreams = connect(cfg, nil, g.log)
 	g.health = health.New(health.Options{
 		Targets: targets(cfg, g.upstreams), Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout, Rise: cfg.Health.Rise,
-		File: filepath.Join(cfg.DataDir, "health.json"), Log: log,
+		File: filepath.Join(cfg.DataDir, "health.json"), Log: g.log,
 	})
 	g.health.AtLeast(stats.Online)
 	g.dispatch = dispatch.New(dispatch.Options{
-		Store: store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: log,
+		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
 	}, dispatchConfig(cfg, g.upstreams))
-	return g, nil
+	return nil
 }
 
 // Run works until ctx ends, then stops taking mail, gives every open delivery
 // its end, and closes the queue. It returns nil after an orderly stop, and an
 // error that wraps queue.ErrPoisoned when the disk failed.
 func (g *Gateway) Run(ctx context.Context) error {
-	stages := []stage{
+	if g.sick != nil {
+		return g.runSick(ctx)
+	}
+	err := runStages(ctx, []stage{
 		{"health", g.health.Run},
 		{"dispatch", g.dispatch.Run},
 		{"control socket", g.control().Run},
-		{"listener", g.listen},
+		{"listener", func(ctx context.Context) error { return g.listen(ctx, g.accept) }},
 		{"store", g.watchStore},
-	}
-	err := runStages(ctx, stages)
+	})
+	g.closeIdle()
+	err = errors.Join(err, g.leave(), g.store.Close())
+	g.log.Info("stop", "up", time.Since(g.started).Round(time.Second))
+	return err
+}
+
+func (g *Gateway) closeIdle() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, u := range g.upstreams {
 		u.relay.CloseIdle()
 	}
-	err = errors.Join(err, g.leave(), g.store.Close())
-	g.log.Info("stop", "took", time.Since(g.started).Round(time.Second))
-	return err
 }
 
 // leave ends the session. What a pass left leased because the answer to its
@@ -120,34 +138,52 @@ func (g *Gateway) Addrs() []net.Addr {
 }
 
 // listen opens every listener and serves them until ctx ends.
-func (g *Gateway) listen(ctx context.Context) error {
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
-	for _, l := range g.config.Listen {
-		ln, err := net.Listen("tcp", l.Address)
+func (g *Gateway) listen(ctx context.Context, serve func(context.Context, Listen, net.Listener) error) error {
+	if !g.waitForRoom(ctx) {
+		return nil
+	}
+	var stages []stage
+	var open []net.Listener
+	for _, c := range g.config.Listen {
+		l, err := net.Listen("tcp", c.Address)
 		if err != nil {
-			return fmt.Errorf("opening %s: %w", l.Address, err)
+			for _, l := range open {
+				l.Close()
+			}
+			return fmt.Errorf("opening %s: %w", c.Address, err)
 		}
-		listeners = append(listeners, ln)
+		open = append(open, l)
+		stages = append(stages, stage{c.Address, func(ctx context.Context) error { return serve(ctx, c, l) }})
 	}
 	g.mu.Lock()
-	for _, l := range listeners {
+	for _, l := range open {
 		g.addrs = append(g.addrs, l.Addr())
 	}
 	g.mu.Unlock()
-	g.log.Info("start", "version", g.version, "pid", os.Getpid(), "listen", addresses(g.addrs), "data_dir", g.config.DataDir)
+	g.log.Info("start", "version", g.version, "pid", os.Getpid(), "listen", addresses(g.Addrs()), "data_dir", g.config.DataDir)
 	close(g.ready)
+	return runStages(ctx, stages)
+}
 
-	serve := make([]stage, len(listeners))
-	for i, l := range listeners {
-		srv := msa.New(g.msaOptions(g.config.Listen[i]))
-		serve[i] = stage{l.Addr().String(), func(ctx context.Context) error { return srv.Serve(ctx, l) }}
+// waitForRoom keeps the door shut while the disk is too full to take mail;
+// meanwhile mail leaves, which makes room.
+func (g *Gateway) waitForRoom(ctx context.Context) bool {
+	for told := false; room(g.config.DataDir, 0) != nil && g.sick == nil; told = true {
+		if !told {
+			g.log.Error("alert", "text", "the disk is full: no mail is taken before there is room, queued mail is sent")
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Second):
+		}
 	}
-	return runStages(ctx, serve)
+	return true
+}
+
+// accept serves one listener.
+func (g *Gateway) accept(ctx context.Context, c Listen, l net.Listener) error {
+	return msa.New(g.msaOptions(c)).Serve(ctx, l)
 }
 
 func addresses(as []net.Addr) []string {
@@ -204,9 +240,6 @@ func (g *Gateway) Reload(cfg *Config) {
 	}
 	g.health.Set(targets(cfg, g.upstreams), cfg.Health.Interval, cfg.Health.Timeout, cfg.Health.Rise)
 	g.dispatch.Set(dispatchConfig(cfg, g.upstreams))
-	next := *g.config // what cannot change stays as it is
-	next.Upstreams, next.Health, next.Queue = cfg.Upstreams, cfg.Health, cfg.Queue
-	g.config = &next
 	g.log.Info("start", "text", "the config was read again", "upstreams", len(cfg.Upstreams))
 }
 

@@ -124,7 +124,10 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	n.Filing = f
 	d.learn(f.Lane)
 	d.want(f.Lane)
-	return ""
+	if first = d.first(d.lanes[f.Lane]); first == "" || d.free(first) <= 0 {
+		return ""
+	}
+	return first
 }
 
 // Take starts the pass of a message that was born leased. false: no slot is
