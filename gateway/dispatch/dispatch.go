@@ -321,9 +321,13 @@ func (d *Dispatcher) drain() {
 	}
 }
 
-// sweep forgets finished mail after its time.
+// sweep forgets finished mail after its time, and reminds of notices that
+// nobody could be told about.
 func (d *Dispatcher) sweep(ctx context.Context) {
-	for pause(ctx, time.Minute) {
+	for n := 0; pause(ctx, time.Minute); n++ {
+		if n%(24*60) == 0 {
+			d.remind(ctx)
+		}
 		d.mu.Lock()
 		keep := d.config.Keep
 		d.mu.Unlock()
@@ -331,6 +335,21 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 		if _, err := d.Store.Apply(ctx, queue.Filter{States: []queue.State{queue.Done}, Before: now.Add(-keep)}, queue.Op{Verb: queue.OpForget, At: now}); err != nil && ctx.Err() == nil {
 			d.Log.Warn("alert", "text", "finished mail cannot be forgotten: "+err.Error())
 		}
+	}
+}
+
+// remind tells once a day how many messages with the null reverse-path are
+// held: no notice can tell anybody, and silence would lose them.
+func (d *Dispatcher) remind(ctx context.Context) {
+	n := 0
+	for _, err := range d.Store.List(ctx, queue.Filter{States: []queue.State{queue.Held}, From: "<>"}) {
+		if err != nil {
+			return
+		}
+		n++
+	}
+	if n > 0 {
+		d.Log.Warn("alert", "text", fmt.Sprintf("%d notices could not be delivered and are held: read them with `mailroam queue show`, end them with `mailroam queue drop`", n))
 	}
 }
 
