@@ -3,6 +3,7 @@ package msa
 import (
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -211,14 +212,24 @@ func TestSpeaksTooSoon(t *testing.T) {
 	nc, l := tcpPair(t)
 	c := newClient(t, nc)
 	c.send("EHLO x\r\n")
-	time.Sleep(10 * time.Millisecond) // loopback delivers within the call; this is for slow machines
 	r := &rig{t: t, box: &box{}, log: &logBuffer{}}
-	r.serve(l, nil)
+	r.serve(patient{l}, nil)
 	c.want("554 5.5.1 ")
 	c.eof()
 	if len(r.log.lines("rejected")) != 1 {
 		t.Errorf("log: %s", r.log)
 	}
+}
+
+// patient accepts a connection when its client has said something.
+type patient struct{ net.Listener }
+
+func (l patient) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	for err == nil && !spokeEarly(c) {
+		runtime.Gosched()
+	}
+	return c, err
 }
 
 func TestNotSMTP(t *testing.T) {

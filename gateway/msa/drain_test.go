@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"mailroam/gateway/sink"
 )
 
 // When the service stops, whoever waits is told at once, and whoever is in a
@@ -161,4 +163,17 @@ func TestListenerFails(t *testing.T) {
 		}
 		r.served = nil
 	})
+}
+
+// The order to go may come between a look for it and the wait.
+func TestDismissedBeforeWait(t *testing.T) {
+	_, nc := sink.Pipe()
+	var v visit
+	v.dismiss(nc)
+	if err := v.arm(nc, time.Now().Add(time.Hour)); err != shuttingDown {
+		t.Errorf("armed: %v", err)
+	}
+	if v.beginBody() {
+		t.Error("a body begins")
+	}
 }

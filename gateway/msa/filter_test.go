@@ -77,7 +77,7 @@ func TestFilterPassesErrors(t *testing.T) {
 
 type failingWriter struct{}
 
-func (failingWriter) Write([]byte) (int, error) { return 0, trouble }
+func (failingWriter) Write([]byte) (int, error) { return 0, errTrouble }
 
 // FuzzHeading holds that what comes out is the block and then the very octets
 // that went in, however they came.

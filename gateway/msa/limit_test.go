@@ -112,6 +112,9 @@ func TestSessionLimit(t *testing.T) {
 		}
 		c.want("421 4.4.2 this connection has lasted")
 		c.eof()
+		if d := time.Since(begin); d != time.Hour {
+			t.Errorf("after %v", d)
+		}
 	})
 }
 

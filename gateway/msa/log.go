@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -94,11 +93,8 @@ func (c complaints) Println(v ...any) { c.Printf("%s", fmt.Sprintln(v...)) }
 
 // client names the other end for the log and the queue.
 func (c *conn) client() string {
-	if c.addr.IsValid() {
-		return c.addr.String()
+	if !c.addr.IsValid() {
+		return ""
 	}
-	if _, ok := c.RemoteAddr().(*net.UnixAddr); ok {
-		return "local"
-	}
-	return ""
+	return c.addr.String()
 }

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A thousand clients that only hold a connection cost little: heap and stacks
@@ -81,9 +80,24 @@ func TestLargeMessageIsStreamed(t *testing.T) {
 }
 
 func inUse() uint64 {
-	time.Sleep(10 * time.Millisecond) // lets goroutines that end give back their stacks
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc + m.StackInuse
+}
+
+// What a batch behind a body needed is given up when it is done.
+func TestInputShrinks(t *testing.T) {
+	in := newInput()
+	body := make([]byte, bodyBuffer)
+	in.borrow(body)
+	in.w = copy(body, strings.Repeat("x", 10_000))
+	in.giveBack()
+	if in.w != 10_000 || len(in.buf) < in.w {
+		t.Fatalf("%d octets in a buffer of %d", in.w, len(in.buf))
+	}
+	in.r = in.w
+	if in.room(); len(in.buf) != lineBuffer {
+		t.Errorf("%d octets are kept", len(in.buf))
+	}
 }

@@ -13,10 +13,10 @@ import (
 	"mailroam/queue"
 )
 
-// trouble is an error that no client may see.
-var trouble = errors.New("write /var/lib/mailroam/queue.db: secret")
+// errTrouble is an error that no client may see.
+var errTrouble = errors.New("write /var/lib/mailroam/queue.db: secret")
 
-// Local trouble is 4xx, whatever it is and wherever it strikes, and tells the
+// Local errTrouble is 4xx, whatever it is and wherever it strikes, and tells the
 // client nothing of ours. go-smtp turns any other error into 554 with its text.
 func TestLocalTrouble(t *testing.T) {
 	errs := map[string]struct {
@@ -24,8 +24,8 @@ func TestLocalTrouble(t *testing.T) {
 		want string
 	}{
 		"full":     {fmt.Errorf("x: %w", queue.ErrFull), "452 4.3.1 "},
-		"unknown":  {trouble, "451 4.3.0 "},
-		"wrapped":  {fmt.Errorf("committing: %w", trouble), "451 4.3.0 "},
+		"unknown":  {errTrouble, "451 4.3.0 "},
+		"wrapped":  {fmt.Errorf("committing: %w", errTrouble), "451 4.3.0 "},
 		"EOF":      {io.EOF, "451 4.3.0 "},
 		"poisoned": {fmt.Errorf("x: %w", queue.ErrPoisoned), ""},
 		"closed":   {fmt.Errorf("x: %w", queue.ErrClosed), ""},
@@ -53,7 +53,7 @@ func TestLocalTrouble(t *testing.T) {
 							t.Errorf("reply %q, want %s", got, tt.want)
 						}
 						logged := strings.Contains(r.log.String(), "secret")
-						if want := errors.Is(tt.err, trouble); logged != want {
+						if want := errors.Is(tt.err, errTrouble); logged != want {
 							t.Errorf("cause logged: %v, want %v", logged, want)
 						}
 						r.none()
@@ -100,7 +100,7 @@ func unanswered(t *testing.T, c *client, way string) {
 
 type failing struct{ naive }
 
-func (*failing) Data(io.Reader) error { return fmt.Errorf("x: %w", trouble) }
+func (*failing) Data(io.Reader) error { return fmt.Errorf("x: %w", errTrouble) }
 
 // Space is asked for at MAIL with the size that was told, and again before the
 // body is invited.
