@@ -16,7 +16,7 @@ import (
 // errTrouble is an error that no client may see.
 var errTrouble = errors.New("write /var/lib/mailroam/queue.db: secret")
 
-// Local errTrouble is 4xx, whatever it is and wherever it strikes, and tells the
+// Local trouble is 4xx, whatever it is and wherever it strikes, and tells the
 // client nothing of ours. go-smtp turns any other error into 554 with its text.
 func TestLocalTrouble(t *testing.T) {
 	errs := map[string]struct {
