@@ -26,7 +26,7 @@ var (
 	bodyStalled    = refuse(421, 4, 4, 2, "the message came too slowly; nothing of it was stored, send it again")
 	bodyCut        = refuse(421, 4, 4, 2, "the connection was lost inside the message; nothing of it was stored")
 	lineTooLong    = refuse(500, 5, 5, 6, "command line too long, closing the connection")
-	notSMTP        = refuse(500, 5, 5, 2, "this is an SMTP server (tls = \"off\" here), closing the connection")
+	notSMTP        = refuse(500, 5, 5, 2, "this is an SMTP server without TLS, closing the connection")
 	spokeTooSoon   = refuse(554, 5, 5, 1, "you spoke before the greeting, closing the connection")
 
 	localTrouble = refuse(451, 4, 3, 0, "local trouble, nothing was stored; try again later")
