@@ -28,7 +28,7 @@ func (a *app) root() *cobra.Command {
 keeps it safe on disk, and hands it to the first working server of your list.
 
 New here? "mailroam demo" shows it at work, with nothing to configure.`,
-		Example:       "  mailroam demo --once",
+		Example:       "  mailroam check",
 		SilenceUsage:  true, // errors are one sentence; help is one command away
 		SilenceErrors: true, // exit prints them
 		Version:       buildVersion(),

@@ -38,7 +38,6 @@ func (a *app) demo(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
-	defer s.remove()
 	over, end := context.WithCancel(ctx)
 	defer end()
 	group, play := errgroup.WithContext(over)
@@ -58,11 +57,14 @@ func (a *app) demo(ctx context.Context, once bool) error {
 		return s.attend(play, os.Stdin)
 	})
 	err = group.Wait()
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		fmt.Fprintln(a.out)
-		return nil // Ctrl-C is how a demo ends
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C is how a demo ends
 	}
-	return err
+	if err != nil {
+		return &failure{code: exSoftware, what: err, next: "the log is kept: " + s.log.Name()}
+	}
+	s.remove()
+	return nil
 }
 
 // invite says how to try it oneself.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,9 @@ func commands(c *cobra.Command) []*cobra.Command {
 // TestExamples runs every example that --help shows, as it stands there.
 func TestExamples(t *testing.T) {
 	a := &app{out: io.Discard, err: io.Discard, program: "mailroam"}
-	for _, c := range commands(a.root()) {
+	root := a.root()
+	root.InitDefaultHelpCmd()
+	for _, c := range commands(root) {
 		if c.Example == "" {
 			t.Errorf("%s has no example", c.CommandPath())
 		}
@@ -162,45 +165,81 @@ func (h *home) fillQueue(t *testing.T) {
 
 // background is a command that runs until it is told to end.
 type background struct {
-	line string
-	cmd  *exec.Cmd
-	said *said
+	line  string
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	said  *said
 }
 
-// said gathers what a command prints, and tells when a text was among it.
+// said gathers what a command prints.
 type said struct {
-	text  bytes.Buffer
-	want  string
-	found chan struct{}
-	done  bool
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed and replaced at each write
 }
 
 func (s *said) Write(b []byte) (int, error) {
-	s.text.Write(b)
-	if !s.done && strings.Contains(s.text.String(), s.want) {
-		s.done = true
-		close(s.found)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return s.text.Write(b)
+}
+
+func (s *said) sofar() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// await waits until the command has said want.
+func (s *said) await(want string) bool {
+	late := time.After(30 * time.Second)
+	for {
+		s.mu.Lock()
+		found, changed := strings.Contains(s.text.String(), want), s.changed
+		s.mu.Unlock()
+		if found {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-late:
+			return false
+		}
 	}
-	return len(b), nil
 }
 
 // start runs a command and waits until it says want.
 func (h *home) start(t *testing.T, line, want string) *background {
 	t.Helper()
-	b := &background{line: line, cmd: h.command(line), said: &said{want: want, found: make(chan struct{})}}
-	b.cmd.Stdout, b.cmd.Stderr = b.said, b.said // one writer: exec serialises it
+	b := &background{line: line, cmd: h.command(line), said: &said{changed: make(chan struct{})}}
+	b.cmd.Stdout, b.cmd.Stderr = b.said, b.said
+	var err error
+	if b.stdin, err = b.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.cmd.Process.Kill() })
-	select {
-	case <-b.said.found:
-	case <-time.After(20 * time.Second):
+	if !b.said.await(want) {
 		_ = b.cmd.Process.Kill()
 		_ = b.cmd.Wait()
-		t.Fatalf("%s does not say %q:\n%s", line, want, &b.said.text)
+		t.Fatalf("%s does not say %q:\n%s", line, want, b.said.sofar())
 	}
 	return b
+}
+
+// enter types a line and waits for what is said of it.
+func (b *background) enter(t *testing.T, line, want string) {
+	t.Helper()
+	if _, err := io.WriteString(b.stdin, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if !b.said.await(want) {
+		t.Errorf("after %q %s does not say %q:\n%s", line, b.line, want, b.said.sofar())
+	}
 }
 
 // interrupt ends it as Ctrl-C does; that is no failure.
@@ -210,7 +249,7 @@ func (b *background) interrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.cmd.Wait(); err != nil {
-		t.Errorf("%s: %v\n%s", b.line, err, &b.said.text)
+		t.Errorf("%s: %v\n%s", b.line, err, b.said.sofar())
 	}
 }
 

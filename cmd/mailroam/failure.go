@@ -65,7 +65,7 @@ func (a *app) exit(err error) int {
 	if !ok {
 		f = a.judge(err)
 	}
-	fmt.Fprintf(a.err, "mailroam: %s\n", f)
+	fmt.Fprintf(a.err, "mailroam: %s\n", queue.Printable(f.Error(), 4000))
 	return f.code
 }
 

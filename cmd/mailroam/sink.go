@@ -30,9 +30,9 @@ Maildir if asked, and misbehaves as told. It relays nothing. Write its address
 into your config as "smtp+insecure://ADDRESS".
 
 A fault is STAGE[:ADDRESS][#MESSAGES][%CONNECTIONS]=STEP[; STEP…]. Stages are
-greeting, ehlo, starttls, tls, auth, mail, rcpt, data, body, dot, rset, quit;
-a step is a reply code with or without text, "delay 5s", or one of slow, take,
-garbage, flood, hang, close, reset:
+greeting, ehlo, helo, starttls, tls, auth, mail, rcpt, data, body, dot, rset,
+quit; a step is a reply code with or without text, "delay 5s", or one of slow,
+take, garbage, flood, hang, close, reset:
 
   --fault greeting%1-3=hang                      the first three connections hang
   --fault 'rcpt:bob@example.com=550 no such user'

@@ -44,7 +44,7 @@ what runs on second choice, with what to do about it.`,
 func (a *app) printStatus(s admin.Status, now time.Time) {
 	a.printHeld(s, now)
 	for _, line := range s.Advice {
-		fmt.Fprintf(a.out, "%s\n\n", a.colour.in(yellow, line))
+		fmt.Fprintf(a.out, "%s\n\n", a.colour.in(yellow, queue.Printable(line, 1000)))
 	}
 	ups := table{colour: a.colour}
 	ups.heading("UPSTREAM", "STATE", "SINCE", "ENDPOINT", "WHY")
