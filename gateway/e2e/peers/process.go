@@ -1,0 +1,111 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// process is a server in the foreground, in a session of its own so that
+// whatever it forked dies with it.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // of Wait; read after done
+}
+
+func start(cmd *exec.Cmd) (*process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	// A session, not only a group: Postfix's master insists on leading one.
+	cmd.SysProcAttr.Setsid = true
+	// A test binary that is killed should not leave a mail server behind. (The
+	// kernel forgets this for a child that changes its user.)
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The kernel sends the death signal when the thread ends that started the
+		// child, so one thread stays with it for life.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+			close(p.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+	}
+	return p, nil
+}
+
+// PID is the process that was started.
+func (p *process) PID() int { return p.cmd.Process.Pid }
+
+// close asks the server to end, and kills it and its children if it has not
+// within the grace. It reports a server that had already died by itself.
+func (p *process) close(grace time.Duration) error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s had already ended: %v", p.cmd.Path, p.err)
+	default:
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stopping %s: %w", p.cmd.Path, err)
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	var late error
+	select {
+	case <-p.done:
+	case <-timer.C:
+		late = fmt.Errorf("%s did not end within %s of SIGTERM", p.cmd.Path, grace)
+	}
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+	<-p.done
+	return late
+}
+
+// ready waits until addr accepts a connection and greets.
+func (p *process) ready(ctx context.Context, addr string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s ended before it listened on %s: %v", p.cmd.Path, addr, p.err)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s on %s: %w", p.cmd.Path, addr, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// FreePort finds a TCP port on loopback that nobody listens on now. It is taken
+// from below the range the kernel gives to outgoing connections, so that none of
+// those sits on it before the server does.
+func FreePort() (int, error) {
+	for range 200 {
+		port := 10000 + int(time.Now().UnixNano()/1000)%20000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, errors.New("no free port on loopback between 10000 and 30000")
+}
