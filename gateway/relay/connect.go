@@ -147,7 +147,6 @@ func positive(at Stage, r Reply, err error) *Error {
 // ehlo asks for the capabilities. HELO is tried only where neither TLS nor AUTH
 // can be needed.
 func (u *Upstream) ehlo(c *conn, b budget) *Error {
-	c.caps = capabilities{}
 	r, err := c.command("EHLO "+u.opts.Hello, b.by(b.setup))
 	if err == nil && (r.Code == 500 || r.Code == 502) && c.endpoint.Mode == Insecure && !u.logsIn() {
 		r, err = c.command("HELO "+u.opts.Hello, b.by(b.setup))

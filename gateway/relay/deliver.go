@@ -106,10 +106,9 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 			p.fail(ctx, rcpts, err)
 			return nil
 		}
-		// A kept session that died in the meantime is nobody's fault, and its
-		// like have probably died too. The new one cannot be stale.
+		// A kept session that died in the meantime is nobody's fault. The new
+		// one cannot be stale.
 		p.fresh = true
-		p.u.CloseIdle()
 	}
 }
 

@@ -231,7 +231,7 @@ func TestTooManyRecipients(t *testing.T) {
 // while both write.
 func TestManyRecipients(t *testing.T) {
 	var all []string
-	for i := range 5000 {
+	for i := range 7000 {
 		all = append(all, fmt.Sprintf("%s%d@example.com", strings.Repeat("x", 50), i))
 	}
 	inWorld(t, sink.Options{}, Options{}, func(w *world) {
@@ -353,6 +353,65 @@ func TestLoginIsNotCut(t *testing.T) {
 				t.Error("the login was thrown away")
 			}
 		})
+	}
+}
+
+// TestLoginIsStopped: ctx cuts even an AUTH, for the process may end.
+func TestLoginIsStopped(t *testing.T) {
+	inWorld(t, sink.Options{Users: map[string]string{"ann": "pw"}, Faults: faults(t, "auth=hang")}, Options{
+		Endpoints: []Endpoint{{Mode: Insecure, Host: "localhost", Port: "25"}}, Username: "ann", Password: password("pw"),
+	}, func(w *world) {
+		w.route()
+		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
+		defer cancel()
+		res := w.up.Deliver(ctx, mail(letter, "b@example.com"))
+		if res.Took.Truncate(time.Second) != time.Second || !errors.Is(res.Stopped, context.DeadlineExceeded) {
+			t.Errorf("took %v, stopped by %v", res.Took, res.Stopped)
+		}
+	})
+}
+
+// TestLateLoginMayBeStale: what a late login brought is a kept session like
+// others, and replaced when it has died.
+func TestLateLoginMayBeStale(t *testing.T) {
+	inWorld(t, sink.Options{Faults: faults(t, "mail#1=421 idle")}, Options{}, func(w *world) {
+		c, err := w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.up.idle.put(c)
+		w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
+	})
+}
+
+// TestLastBlock: where the write that holds the dot does not get all of it out,
+// nothing was taken and nothing is in doubt.
+func TestLastBlock(t *testing.T) {
+	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 1500) // two writes; the second one blocks
+	for fault, want := range map[string]string{"hang": "body error", "552 5.3.4 no; hang": "body 552", "250 ok; hang": "body error"} {
+		inWorld(t, sink.Options{Faults: faults(t, "body="+fault)}, Options{}, func(w *world) {
+			w.want(w.deliver(mail(body, "b@example.com")), want)
+		})
+	}
+}
+
+// TestNoMoreAfterRefusal: an upstream that says no to a large message early is
+// spared the rest.
+func TestNoMoreAfterRefusal(t *testing.T) {
+	long := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 50000)
+	var rest string
+	withPeer(t, Options{}, []func(*peer){func(p *peer) {
+		p.opening(piped)
+		p.hear("DATA")
+		p.say("250 ok\r\n250 ok\r\n354 go\r\n")
+		p.hear("x")
+		p.say("552 5.3.4 too big\r\n")
+		rest = p.rest()
+	}}, func(w *world) {
+		w.want(w.deliver(mail(long, "b@example.com")), "body 552")
+	})
+	if len(rest) > len(long)/2 {
+		t.Errorf("%d of %d octets were sent", len(rest), len(long))
 	}
 }
 

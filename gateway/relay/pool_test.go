@@ -127,6 +127,28 @@ func TestReplacedOnce(t *testing.T) {
 	}
 }
 
+// TestReplacedByAFreshOne: when one kept session had died, the others are not
+// trusted either.
+func TestReplacedByAFreshOne(t *testing.T) {
+	gone := func(p *peer) { p.hear("DATA") }
+	withPeer(t, Options{}, []func(*peer){serve(0, gone), serve(0, gone), serve(1, gone)}, func(w *world) {
+		var cs [2]*conn
+		for i := range cs {
+			var err error
+			if cs[i], err = w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range cs {
+			w.up.idle.put(c)
+		}
+		w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
+		if n := w.net.Dials(); n != 3 {
+			t.Errorf("%d dials", n)
+		}
+	})
+}
+
 // TestRefusedResetIsReplaced: a session that cannot be reset is of no use.
 func TestRefusedResetIsReplaced(t *testing.T) {
 	inWorld(t, sink.Options{Faults: faults(t, "dot#1=451 no", "rset=500 no")}, Options{}, func(w *world) {

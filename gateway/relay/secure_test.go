@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,7 @@ func (w *world) route() { w.up.opts.Dial = w.net.DialTo(host + ":25") }
 // word of mail in the clear. The name it is told is our own.
 func TestStartTLSIsRequired(t *testing.T) {
 	id := identity(t, host)
+	fakes := []string{"not offered", "mangled", "plain answer", "injected", "injected, TLS follows", "refused"}
 	for name, script := range map[string]func(*peer){
 		"not offered": func(p *peer) { p.opening("250-mx\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n") },
 		"mangled":     func(p *peer) { p.opening("250-mx\r\n250 XXXXXXXA\r\n") },
@@ -139,12 +141,16 @@ func TestStartTLSIsRequired(t *testing.T) {
 			}}, func(w *world) {
 				res := w.deliver(mail(letter, "b@example.com"))
 				r := res.Rcpts[0]
-				if v, _ := Classify(r.Stage, r.Reply, r.Err, ""); v != Next || r.Stage > StartTLS {
-					t.Errorf("got %v: %v", v, r)
+				v, s := Classify(r.Stage, r.Reply, r.Err, "")
+				if v != Next || r.Stage > StartTLS || (s == ScopeIdentity) != slices.Contains(fakes, name) {
+					t.Errorf("got %s %s: %v", v, s, r)
 				}
 			})
 			if !strings.HasPrefix(told, "EHLO client.example\r\n") {
 				t.Errorf("it was told %q", told)
+			}
+			if strings.Contains(told, "STARTTLS") != !slices.Contains([]string{"not offered", "mangled", "HELO only"}, name) {
+				t.Errorf("STARTTLS: %q", told)
 			}
 			for _, word := range []string{"MAIL", "AUTH", "HELO client", "canary"} {
 				if strings.Contains(strings.TrimPrefix(told, "EHLO client.example\r\n"), word) {
@@ -328,4 +334,28 @@ func TestOneLoginPerDelivery(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHELO: the old greeting is tried only where neither TLS nor AUTH is asked
+// for.
+func TestHELO(t *testing.T) {
+	id := identity(t, host)
+	for _, c := range []struct {
+		mode Mode
+		user string
+		want string
+	}{
+		{Insecure, "", "dot 250"},
+		{Insecure, "ann", "ehlo 502"},
+		{RequireStartTLS, "", "ehlo 502"},
+		{Implicit, "", "ehlo 502"},
+	} {
+		inWorld(t, sink.Options{TLS: id.Server, Implicit: c.mode == Implicit, Faults: faults(t, "ehlo=502 what")}, Options{
+			Endpoints: []Endpoint{{Mode: c.mode, Host: "localhost", ServerName: host, Port: "25", Roots: id.Roots}},
+			Username:  c.user, Password: password("pw"),
+		}, func(w *world) {
+			w.route()
+			w.want(w.deliver(mail(letter, "b@example.com")), c.want)
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,25 @@ func TestOverTCP(t *testing.T) {
 		}
 		u.CloseIdle()
 		cancel()
+	}
+}
+
+// TestCancelRaces: a cancel that comes together with the dot either stops it or
+// lets its answer be heard; it never leaves a doubt. On one processor the cancel
+// takes effect only when the delivery waits, which it must not do with the dot.
+func TestCancelRaces(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := sink.New(sink.Options{})
+	serving, stop := context.WithCancel(t.Context())
+	defer stop()
+	u := New(Options{Endpoints: []Endpoint{onTCP(t, func(l net.Listener) { _ = s.Serve(serving, l) })}})
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := mail(letter, "b@example.com")
+		d.BeforeDot = func(context.Context, []int, []RcptResult) error { cancel(); return nil }
+		if r := u.Deliver(ctx, d).Rcpts[0]; !errors.Is(r.Err, ErrStopped) || r.InDoubt {
+			t.Fatalf("got %v", r)
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ type Stage string
 // The stages in the order they happen.
 const (
 	Greeting Stage = "greeting"
-	Ehlo     Stage = "ehlo" // HELO too
+	Ehlo     Stage = "ehlo"
+	Helo     Stage = "helo"
 	StartTLS Stage = "starttls"
 	TLS      Stage = "tls" // before the handshake, implicit or after STARTTLS
 	Auth     Stage = "auth"
@@ -27,7 +28,7 @@ const (
 	Quit     Stage = "quit"
 )
 
-var stages = []Stage{Greeting, Ehlo, StartTLS, TLS, Auth, Mail, Rcpt, Data, Body, Dot, Rset, Quit}
+var stages = []Stage{Greeting, Ehlo, Helo, StartTLS, TLS, Auth, Mail, Rcpt, Data, Body, Dot, Rset, Quit}
 
 // Action is what one step of a fault does.
 type Action string

@@ -246,7 +246,7 @@ func (s *session) ehlo(verb, name string) error {
 	s.forget()
 	s.hello = name
 	if verb == "HELO" {
-		_, err := s.answer(Ehlo, "", "250 "+s.srv.opts.Name)
+		_, err := s.answer(Helo, "", "250 "+s.srv.opts.Name)
 		return err
 	}
 	lines := []string{s.srv.opts.Name}

@@ -168,7 +168,7 @@ func TestFaultAtEveryStage(t *testing.T) {
 		stage Stage
 		send  string
 	}{
-		{Greeting, ""}, {Ehlo, "EHLO x\r\n"}, {Mail, "MAIL FROM:<a@b>\r\n"}, {Rcpt, "RCPT TO:<c@d>\r\n"}, {Data, "DATA\r\n"}, {Dot, "x\r\n.\r\n"}, {Quit, "QUIT\r\n"},
+		{Greeting, ""}, {Ehlo, "EHLO x\r\n"}, {Helo, "HELO x\r\n"}, {Mail, "MAIL FROM:<a@b>\r\n"}, {Rcpt, "RCPT TO:<c@d>\r\n"}, {Data, "DATA\r\n"}, {Dot, "x\r\n.\r\n"}, {Quit, "QUIT\r\n"},
 	}
 	for i, at := range script {
 		for action, check := range map[string]func(line string, err error, took time.Duration) bool{
@@ -192,7 +192,7 @@ func TestFaultAtEveryStage(t *testing.T) {
 					p := talk(t, s)
 					for j, step := range script[:i] {
 						p.send(step.send)
-						p.want([]string{"220", "250", "250", "250", "354", "250", "221"}[j])
+						p.want([]string{"220", "250", "250", "250", "250", "354", "250", "221"}[j])
 					}
 					p.send(at.send)
 					begin := time.Now()
