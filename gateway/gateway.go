@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,13 +85,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.sick != nil {
 		return g.runSick(ctx)
 	}
-	err := runStages(ctx, []stage{
-		{"health", g.health.Run},
-		{"dispatch", g.dispatch.Run},
-		{"control socket", g.control().Run},
-		{"listener", func(ctx context.Context) error { return g.listen(ctx, g.accept) }},
-		{"store", g.watchStore},
-	})
+	// Open before all else: whoever sees the port answer may ask how we are.
+	control, err := admin.Listen(ctx, admin.SocketPath(g.config.DataDir))
+	if err == nil {
+		err = runStages(ctx, []stage{
+			{"health", g.health.Run},
+			{"dispatch", g.dispatch.Run},
+			{"control socket", func(ctx context.Context) error { return g.control().Serve(ctx, control) }},
+			{"listener", func(ctx context.Context) error { return g.listen(ctx, g.accept) }},
+			{"store", g.watchStore},
+		})
+	}
 	g.closeIdle()
 	err = errors.Join(err, g.leave(), g.store.Close())
 	g.log.Info("stop", "up", time.Since(g.started).Round(time.Second))
@@ -205,8 +210,8 @@ func (g *Gateway) msaOptions(l Listen) msa.Options {
 }
 
 func (g *Gateway) control() *admin.Server {
-	return admin.New(filepath.Join(g.config.DataDir, "control.sock"), admin.Options{
-		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice,
+	return admin.New(admin.SocketPath(g.config.DataDir), admin.Options{
+		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint,
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.config.Hostname, Listen: addresses(g.Addrs())}
 		},
@@ -214,6 +219,18 @@ func (g *Gateway) control() *admin.Server {
 			return network{Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).String()}
 		},
 	})
+}
+
+// endpoint is where the status says an upstream is: all its endpoints, of which
+// the first that answers is used.
+func (g *Gateway) endpoint(name string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []string
+	for _, u := range g.upstreams[name].config.URLs {
+		all = append(all, net.JoinHostPort(u.Host, u.Port))
+	}
+	return strings.Join(all, ", ")
 }
 
 // network is the network's part of the status.

@@ -20,8 +20,7 @@ type Options struct {
 	Store   queue.Store
 	Health  interface{ Status() []health.Status }
 	Network func() any // anything that encoding/json takes
-	// Endpoint is the host:port at which an upstream was last reached, "" if
-	// it is not known.
+	// Endpoint says where an upstream is, as host:port.
 	Endpoint func(upstream string) string
 	Info     func() Info
 	// Notice makes the failure notice for `fail`, nil for none. It must be
