@@ -147,10 +147,13 @@ func (g *Gateway) listen(ctx context.Context, serve func(context.Context, Listen
 	if !g.waitForRoom(ctx) {
 		return nil
 	}
+	// Sessions have deadlines of their own, so keep-alives would only cost
+	// four system calls for each connection.
+	config := net.ListenConfig{KeepAlive: -1}
 	var stages []stage
 	var open []net.Listener
 	for _, c := range g.config.Listen {
-		l, err := net.Listen("tcp", c.Address)
+		l, err := config.Listen(ctx, "tcp", c.Address)
 		if err != nil {
 			for _, l := range open {
 				l.Close()
