@@ -25,6 +25,8 @@ type Options struct {
 	// ReadOnly opens a queue that nobody serves, for listing: every write
 	// fails, and what was leased is shown as leased.
 	ReadOnly bool
+	// noSync leaves the file to the system, for tests in which only processes die.
+	noSync bool
 	// Ballast is how many octets of the disk are kept back for recording what
 	// was sent when it is full. 0: 64 MiB, less on a small disk; below 0: none.
 	Ballast int64
@@ -96,7 +98,7 @@ func open(o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = s.openFile(o.ReadOnly, !poison.Verified); err != nil {
+	if s.db, err = s.openFile(o, !poison.Verified); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -119,10 +121,12 @@ func open(o Options) (_ *Store, err error) {
 }
 
 // openFile gives bbolt a file that is ours alone and whose pages are sound.
-func (s *Store) openFile(readOnly, distrust bool) (*bbolt.DB, error) {
+func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
 	db, err := bbolt.Open(s.path(fileDB), 0o600, &bbolt.Options{
 		Timeout:         lockWait,
-		ReadOnly:        readOnly,
+		ReadOnly:        o.ReadOnly,
+		NoSync:          o.noSync,
+		NoGrowSync:      o.noSync,
 		FreelistType:    bbolt.FreelistMapType,
 		NoFreelistSync:  true, // with a synced one each commit rewrites it
 		InitialMmapSize: mapSize(),
@@ -132,7 +136,7 @@ func (s *Store) openFile(readOnly, distrust bool) (*bbolt.DB, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := s.inspect(f, readOnly, distrust); err != nil {
+			if err := s.inspect(f, o.ReadOnly, distrust); err != nil {
 				_ = f.Close()
 				return nil, err
 			}

@@ -20,3 +20,17 @@ func open(t testing.TB, dir string) *bolt.Store {
 func TestContract(t *testing.T) {
 	queuetest.Run(t, func(t testing.TB) queue.Store { return open(t, t.TempDir()) })
 }
+
+func TestDurable(t *testing.T) {
+	queuetest.RunDurable(t, func(t testing.TB, dir string) queue.Store { return open(t, dir) })
+}
+
+func TestModel(t *testing.T) {
+	queuetest.RunModel(t, func(t testing.TB, dir string) queue.Store {
+		s, err := bolt.Open(bolt.Unsynced(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}

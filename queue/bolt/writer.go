@@ -163,18 +163,19 @@ func (s *Store) tryCommit(lot []*request, errs []error, skip func(*request) bool
 	if s.isPoisoned() {
 		return queue.ErrPoisoned
 	}
+	w, err := s.begin()
+	if err != nil {
+		return s.poison("beginning a transaction", err)
+	}
 	defer func() {
 		// bbolt panics where it finds what must not be; what it holds in memory
 		// is then as doubtful as the file.
 		if r := recover(); r != nil {
 			s.log.Error("alert", slog.String("why", "the queue file is damaged"), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 			err = s.poison("changing the file", fmt.Errorf("%v", r))
+			_ = w.tx.Rollback() // or Close would wait for it for ever
 		}
 	}()
-	w, err := s.begin()
-	if err != nil {
-		return s.poison("beginning a transaction", err)
-	}
 	for i, r := range lot {
 		if skip(r) {
 			errs[i] = queue.ErrFull
@@ -188,10 +189,12 @@ func (s *Store) tryCommit(lot []*request, errs []error, skip func(*request) bool
 	}
 	if !w.dirty {
 		_ = w.tx.Rollback()
-	} else if id := w.tx.ID(); true {
-		if err := s.end(w.tx); err != nil {
-			return s.failed(id, err)
-		}
+		w.publish()
+		return nil
+	}
+	id := w.tx.ID()
+	if err := s.end(w.tx); err != nil {
+		return s.failed(id, err)
 	}
 	w.publish()
 	return nil
