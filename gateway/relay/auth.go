@@ -25,8 +25,8 @@ func (u *Upstream) logsIn() bool {
 	return u.opts.Auth != "none" && u.opts.Username != ""
 }
 
-// login authenticates (RFC 4954). Each step has its time, but neither the end
-// of the whole set-up nor its being given up cuts an AUTH under way: a provider
+// login authenticates (RFC 4954). It has its own time: neither the end of the
+// whole set-up nor its being given up cuts an AUTH under way, since a provider
 // may count that as a failed login.
 func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	if !u.logsIn() {
@@ -45,7 +45,7 @@ func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	}
 	defer context.AfterFunc(ctx, c.abort)()
 	defer func() { clear(c.out[:cap(c.out)]) }()
-	r, err := c.authenticate(mechanism, u.opts.Username, password, b.setup)
+	r, err := c.authenticate(mechanism, u.opts.Username, password, time.Now().Add(b.setup))
 	if fault := positive(Auth, r, err); fault != nil {
 		fault.Reply.Text = redact(fault.Reply.Text, u.opts.Username, password)
 		return fault
@@ -70,7 +70,7 @@ func isLoopback(a net.Addr) bool {
 
 // authenticate runs the exchange. What a server writes in its prompts is its
 // own affair; how often it asks is not.
-func (c *conn) authenticate(mechanism, user, password string, step time.Duration) (Reply, error) {
+func (c *conn) authenticate(mechanism, user, password string, by time.Time) (Reply, error) {
 	line, answers := "AUTH LOGIN", []string{encode(user), encode(password)}
 	if mechanism == "PLAIN" {
 		response := encode("\x00" + user + "\x00" + password) // RFC 4616
@@ -78,7 +78,7 @@ func (c *conn) authenticate(mechanism, user, password string, step time.Duration
 		line, answers = "AUTH PLAIN "+response, []string{response}
 	}
 	for {
-		r, err := c.command(line, time.Now().Add(step))
+		r, err := c.command(line, by)
 		if err != nil || r.Code != 334 {
 			return r, err
 		}

@@ -143,8 +143,8 @@ func TestReplacedByAFreshOne(t *testing.T) {
 			w.up.idle.put(c)
 		}
 		w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
-		if n := w.net.Dials(); n != 3 {
-			t.Errorf("%d dials", n)
+		if n, kept := w.net.Dials(), w.kept(); n != 3 || kept != 2 {
+			t.Errorf("%d dials, %d kept", n, kept)
 		}
 	})
 }

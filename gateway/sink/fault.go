@@ -17,7 +17,7 @@ const (
 	Ehlo     Stage = "ehlo"
 	Helo     Stage = "helo"
 	StartTLS Stage = "starttls"
-	TLS      Stage = "tls" // before the handshake, implicit or after STARTTLS
+	TLS      Stage = "tls" // at the first octet of the handshake, implicit or after STARTTLS
 	Auth     Stage = "auth"
 	Mail     Stage = "mail"
 	Rcpt     Stage = "rcpt"

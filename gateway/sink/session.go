@@ -296,11 +296,17 @@ func (s *session) doStartTLS() error {
 }
 
 func (s *session) startTLS() error {
-	if code, err := s.act(s.srv.fault(TLS, "", s.msg, s.n)); err != nil || code >= 0 {
-		_ = s.out.Flush()
-		return errEnd
+	s.in.Reset(s.conn) // what came before in the clear is not heard (RFC 3207 6)
+	if steps := s.srv.fault(TLS, "", s.msg, s.n); len(steps) > 0 {
+		if _, err := s.in.Peek(1); err != nil {
+			return err
+		}
+		if code, err := s.act(steps); err != nil || code >= 0 {
+			_ = s.out.Flush()
+			return errEnd
+		}
 	}
-	c := tls.Server(s.conn, s.srv.opts.TLS)
+	c := tls.Server(&peeked{s.conn, s.in}, s.srv.opts.TLS)
 	if err := c.Handshake(); err != nil {
 		return err
 	}
@@ -308,6 +314,15 @@ func (s *session) startTLS() error {
 	s.use(c)
 	return nil
 }
+
+// peeked is a connection of which r has already read a part.
+type peeked struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (p *peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
+func (p *peeked) NetConn() net.Conn          { return p.Conn }
 
 // auth does PLAIN and LOGIN, with and without an initial response (RFC 4954).
 func (s *session) auth(args string) error {

@@ -89,12 +89,12 @@ func New(opts Options) *Server {
 }
 
 // Serve takes connections until ctx ends, then resets those still open and
-// returns nil. It owns l and is called once. While the sink is cut, nobody
+// returns nil; the sink stays cut. It owns l and is called once. While the sink is cut, nobody
 // listens.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
-	defer s.drop()
+	defer s.Cut() // also ends what hangs
 	s.mu.Lock()
 	s.serving = l
 	s.mu.Unlock()
@@ -209,8 +209,12 @@ func (s *Server) drop() {
 
 // abort closes with a RST where the connection can.
 func abort(c net.Conn) {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
+	for {
+		over, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = over.NetConn()
 	}
 	if l, ok := c.(interface{ SetLinger(int) error }); ok {
 		_ = l.SetLinger(0)

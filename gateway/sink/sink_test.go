@@ -409,3 +409,37 @@ func BenchmarkKeptConnection(b *testing.B) {
 		read(1)
 	}
 }
+
+// TestServeEnds: nothing that hangs or dawdles outlives Serve.
+func TestServeEnds(t *testing.T) {
+	for _, text := range []string{"body=hang", "mail=hang", "greeting=slow", "dot=delay 1h", "rcpt=flood"} {
+		synctest.Test(t, func(t *testing.T) {
+			f, err := ParseFault(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := NewNetwork()
+			l, err := n.Listen("tcp", "a:25")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			done := make(chan time.Duration)
+			begin := time.Now()
+			go func() {
+				_ = New(Options{Faults: []Fault{f}}).Serve(ctx, l)
+				done <- time.Since(begin)
+			}()
+			c, err := n.Dial(ctx, "tcp", "a:25")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, _ = c.Write([]byte("MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\n"))
+			if took := <-done; took != time.Minute {
+				t.Errorf("%s: ended after %v", text, took)
+			}
+		})
+	}
+}
