@@ -48,6 +48,9 @@ func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	r, err := c.authenticate(mechanism, u.opts.Username, password, time.Now().Add(b.setup))
 	if fault := positive(Auth, r, err); fault != nil {
 		fault.Reply.Text = redact(fault.Reply.Text, u.opts.Username, password)
+		if errors.Is(fault.Err, errReplySyntax) {
+			fault.Err = errReplySyntax // without quoting what may echo the secret
+		}
 		return fault
 	}
 	return nil

@@ -93,10 +93,10 @@ func (u *Upstream) open(ctx context.Context, e Endpoint, b budget) (*conn, *Erro
 			fault = &Error{Stage: fault.Stage, Err: context.Cause(ctx)}
 		}
 		fault.Endpoint = e.address()
-		u.log.Debug("no session", "endpoint", e.address(), "err", fault)
+		u.log.Debug("upstream", "endpoint", e.address(), "text", fault)
 		return nil, fault
 	}
-	u.log.Debug("session", "endpoint", e.address(), "tls", c.secure)
+	u.log.Debug("upstream", "endpoint", e.address(), "text", "connected", "tls", c.secure)
 	return c, nil
 }
 
@@ -169,7 +169,10 @@ func (c *conn) handshake(ctx context.Context, by time.Time) error {
 	if err := c.wire.SetDeadline(by); err != nil {
 		return err
 	}
-	t := tls.Client(c.wire, &tls.Config{ServerName: name, RootCAs: c.endpoint.Roots, MinVersion: tls.VersionTLS12})
+	t := tls.Client(c.wire, &tls.Config{
+		ServerName: name, RootCAs: c.endpoint.Roots, MinVersion: tls.VersionTLS12, // RFC 8997
+		DynamicRecordSizingDisabled: true, // small records would be small writes
+	})
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
@@ -211,8 +214,8 @@ func (u *Upstream) Probe(ctx context.Context) error {
 	return worst
 }
 
-// Login is Probe and AUTH: it finds out whether a secret that was refused is
-// accepted now. It gives nil or an *Error.
+// Login is a probe with AUTH, at one endpoint: it finds out whether a secret
+// that was refused is accepted now. It gives nil or an *Error; ctx bounds it.
 func (u *Upstream) Login(ctx context.Context) error {
 	c, err := u.connect(ctx, ctx, newBudget(false, time.Now()))
 	if err != nil {
