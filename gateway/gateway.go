@@ -176,9 +176,9 @@ func (g *Gateway) listen(ctx context.Context, serve func(context.Context, Listen
 // waitForRoom keeps the door shut while the disk is too full to take mail;
 // meanwhile mail leaves, which makes room.
 func (g *Gateway) waitForRoom(ctx context.Context) bool {
-	for told := false; room(g.config.DataDir, 0) != nil && g.sick == nil; told = true {
+	for told := false; room(g.current().DataDir, 0) != nil && g.sick == nil; told = true {
 		if !told {
-			g.log.Error("alert", "text", "the disk is full: no mail is taken before there is room, queued mail is sent")
+			g.log.Error("alert", "text", fullDisk)
 		}
 		select {
 		case <-ctx.Done():
@@ -203,20 +203,28 @@ func addresses(as []net.Addr) []string {
 }
 
 func (g *Gateway) msaOptions(l Listen) msa.Options {
+	cfg := g.current()
 	return msa.Options{
-		Hostname: g.config.Hostname, Allow: l.Allow, Private: l.Received == "private",
-		MaxMessage: g.config.Queue.MaxMessage, Session: g.session,
-		Admit:  func(size int64) error { return room(g.config.DataDir, size) },
+		Hostname: cfg.Hostname, Allow: l.Allow, Private: l.Received == "private",
+		MaxMessage: cfg.Queue.MaxMessage, Session: g.session,
+		Admit:  func(size int64) error { return room(cfg.DataDir, size) },
 		Permit: g.dispatch.Permit, File: g.dispatch.File, Take: g.dispatch.Take,
 		Log: g.log,
 	}
 }
 
+// current is the config as the last Reload left it.
+func (g *Gateway) current() *Config {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.config
+}
+
 func (g *Gateway) control() *admin.Server {
-	return admin.New(admin.SocketPath(g.config.DataDir), admin.Options{
+	return admin.New(admin.SocketPath(g.current().DataDir), admin.Options{
 		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint,
 		Info: func() admin.Info {
-			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.config.Hostname, Listen: addresses(g.Addrs())}
+			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
 		Network: func() any {
 			return network{Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).String()}

@@ -20,12 +20,26 @@ const manyPoisonings = 3
 // not exit, for a supervisor would only start it again.
 func (g *Gateway) runSick(ctx context.Context) error {
 	last := g.sick[len(g.sick)-1]
-	g.log.Error("alert", "text", fmt.Sprintf("the queue's disk failed %d times within ten minutes: no mail is taken or sent; check the disk, then restart mailroam", len(g.sick)), "error", last.Error)
+	g.log.Error("alert", "text", g.alert(), "error", last.Error)
 	err := runStages(ctx, []stage{
 		{"control socket", g.control().Run},
 		{"listener", func(ctx context.Context) error { return g.listen(ctx, turnAway) }},
 	})
 	return errors.Join(err, g.store.Close())
+}
+
+// fullDisk is told while the door is shut because nothing could be kept.
+const fullDisk = "the disk is full: no mail is taken before there is room, queued mail is sent"
+
+// alert is what keeps mail from being taken, or from being taken and sent.
+func (g *Gateway) alert() string {
+	switch {
+	case g.sick != nil:
+		return fmt.Sprintf("the queue's disk failed %d times within ten minutes: no mail is taken or sent; check the disk, then restart mailroam", len(g.sick))
+	case room(g.current().DataDir, 0) != nil:
+		return fullDisk
+	}
+	return ""
 }
 
 // turnAway answers every client that it should keep its mail and come back

@@ -131,9 +131,6 @@ func (h *home) command(line string) *exec.Cmd {
 // waiting for long, held, and a held notice.
 func (h *home) fillQueue(t *testing.T) {
 	t.Helper()
-	if err := eventually(func() error { return listening(h.client) }); err != nil {
-		t.Fatal(err)
-	}
 	s, err := h.client.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +232,7 @@ func (h *home) start(t *testing.T, line, want string) *background {
 func (b *background) enter(t *testing.T, line, want string) {
 	t.Helper()
 	if _, err := io.WriteString(b.stdin, line+"\n"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, b.said.sofar())
 	}
 	if !b.said.await(want) {
 		t.Errorf("after %q %s does not say %q:\n%s", line, b.line, want, b.said.sofar())

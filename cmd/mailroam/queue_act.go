@@ -70,6 +70,10 @@ func (a *app) printAffected(v action, done queue.Affected) {
 		}
 	}
 	if left := done.Matched - done.Changed; left > 0 {
-		fmt.Fprintf(a.out, "%s left as it was: %s.\n", count(left, "message"), v.skipped)
+		was := "it was"
+		if left > 1 {
+			was = "they were"
+		}
+		fmt.Fprintf(a.out, "%s left as %s: %s.\n", count(left, "message"), was, v.skipped)
 	}
 }

@@ -15,6 +15,6 @@ its last step if there is time, else dropped when this attempt ends without
 delivery.`,
 		example: "  mailroam queue drop --from '<>' --state held",
 		did:     "dropped",
-		skipped: "it is finished",
+		skipped: "finished",
 	})
 }

@@ -13,6 +13,6 @@ func (a *app) queueFailCommand() *cobra.Command {
 		long:    `Give messages up now: their senders get a notice that says so.`,
 		example: "  mailroam queue fail --to @example.invalid",
 		did:     "failed, with a notice to each sender",
-		skipped: "it is being sent (try again, or hold it first) or finished",
+		skipped: "being sent (hold it first), or finished",
 	})
 }

@@ -15,6 +15,6 @@ sent is stopped before its last step if there is time, else held when this
 attempt ends without delivery.`,
 		example: "  mailroam queue hold --to @example.net",
 		did:     "held",
-		skipped: "it is held already, or finished",
+		skipped: "held already, or finished",
 	})
 }

@@ -12,6 +12,6 @@ func (a *app) queueReleaseCommand() *cobra.Command {
 		short:   "Let held messages go, now",
 		example: "  mailroam queue release --state held",
 		did:     "released",
-		skipped: "it is not held",
+		skipped: "not held",
 	})
 }

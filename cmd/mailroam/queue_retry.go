@@ -15,6 +15,6 @@ func (a *app) queueRetryCommand() *cobra.Command {
 an upstream may already have asks that upstream first.`,
 		example: "  mailroam queue retry --all",
 		did:     "due now",
-		skipped: "it is held, being sent or finished",
+		skipped: "held, being sent, or finished",
 	})
 }

@@ -81,7 +81,7 @@ func (a *app) showMessage(m queue.Message, now time.Time) {
 	fact("size", octets(m.Size))
 	switch m.State {
 	case queue.Queued:
-		fact("next try", nextStep(m, now)+waitingFor(m, now))
+		fact("next try", nextTry(m, now))
 	case queue.Held:
 		fact("held", safe(m.Held.Reason)+", since "+ago(m.Held.Since, now))
 		fact("", "let it go: "+a.command("queue", "release", m.ID.String())+"   end it: "+a.command("queue", "drop", m.ID.String()))
@@ -108,12 +108,12 @@ func client(m queue.Message) string {
 	return ", from " + safe(m.Client.Addr) + " (" + safe(m.Client.Helo) + ")"
 }
 
-// waitingFor says why a message that is due is still here.
-func waitingFor(m queue.Message, now time.Time) string {
+// nextTry says what a queued message waits for.
+func nextTry(m queue.Message, now time.Time) string {
 	if m.Due.After(now) {
-		return ""
+		return nextStep(m, now)
 	}
-	return ", when an upstream that may take it works"
+	return "as soon as an upstream works that may take it"
 }
 
 func rcptCell(r queue.Recipient) cell {

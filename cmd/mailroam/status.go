@@ -42,9 +42,15 @@ what runs on second choice, with what to do about it.`,
 }
 
 func (a *app) printStatus(s admin.Status, now time.Time) {
+	if s.Gateway.Alert != "" {
+		fmt.Fprintf(a.out, "%s\n\n", a.colour.in(red, queue.Printable(s.Gateway.Alert, 1000)))
+	}
 	a.printHeld(s, now)
 	for _, line := range s.Advice {
-		fmt.Fprintf(a.out, "%s\n\n", a.colour.in(yellow, queue.Printable(line, 1000)))
+		fmt.Fprintln(a.out, a.colour.in(yellow, queue.Printable(line, 1000)))
+	}
+	if len(s.Advice) > 0 {
+		fmt.Fprintln(a.out)
 	}
 	ups := table{colour: a.colour}
 	ups.heading("UPSTREAM", "STATE", "SINCE", "ENDPOINT", "WHY")

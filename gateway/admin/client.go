@@ -17,7 +17,7 @@ import (
 )
 
 // ErrNotRunning says that no gateway answers on the control socket.
-var ErrNotRunning = errors.New("mailroam is not running")
+var ErrNotRunning = errors.New("the gateway is not running")
 
 // Client speaks to a running gateway. It is a Desk.
 type Client struct {

@@ -15,6 +15,8 @@ type Info struct {
 	Started  time.Time `json:"started"`
 	Hostname string    `json:"hostname"`
 	Listen   []string  `json:"listen"`
+	// Alert is what keeps the whole gateway from taking or sending mail.
+	Alert string `json:"alert,omitempty"`
 }
 
 // Status is the answer to "how is it?".
