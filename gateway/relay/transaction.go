@@ -4,23 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"time"
 )
 
-const (
-	maxFlight = 100      // commands sent before their replies are read
-	writeSize = 64 << 10 // octets of a body in one write
-	readSize  = 32 << 10
-)
+// maxFlight bounds the commands sent before their replies are read, so that
+// never both sides are stuck in writing.
+const maxFlight = 100
 
 // errStale says that a kept session ended before its reply to MAIL.
 var errStale = errors.New("a kept connection had died")
-
-// errSize says that the store gave another number of octets than it promised.
-var errSize = errors.New("the body does not have the size it should have")
 
 // transaction is MAIL to dot, for some of the recipients (RFC 5321 3.3).
 type transaction struct {
@@ -240,139 +234,4 @@ func tooMany(r Reply) bool {
 		return r.Enhanced != "5.2.2" && r.Enhanced != "5.2.3" && r.Enhanced != "5.3.4"
 	}
 	return false
-}
-
-// content sends the body when it is wanted.
-func (t *transaction) content(ctx context.Context) error {
-	again := t.again
-	t.again = nil
-	switch {
-	case t.data.Code == 354 && len(t.accepted) == 0:
-		// It wants a message that is for nobody: an empty one, whose reply means
-		// nothing (RFC 2920 3.1).
-		t.c.out = append(t.c.out[:0], ".\r\n"...)
-		_, _ = t.c.flush(time.Now().Add(quitTimeout))
-		t.closing = true
-		return nil
-	case t.data.Code == 354:
-	case len(t.accepted) == 0:
-		return nil
-	case t.data.Code/100 == 4 || t.data.Code/100 == 5:
-		t.decide(t.accepted, RcptResult{Stage: Data, Reply: t.data})
-		return nil
-	default:
-		return &Error{Stage: Data, Reply: t.data, Err: errUnexpected}
-	}
-	if decided, err := t.body(ctx); decided || err != nil {
-		return err
-	}
-	if err := t.d.BeforeDot(ctx, t.accepted, t.res.Rcpts); err != nil {
-		return stopped(err)
-	}
-	if !t.detach() {
-		return &Error{Stage: Body, Err: ctx.Err()}
-	}
-	return t.dot(again)
-}
-
-// stopped is a fault of ours. The session must be closed: a QUIT, or any other
-// word, would be taken as part of the body.
-func stopped(err error) error {
-	return &Error{Stage: Body, Err: fmt.Errorf("%w: %w", ErrStopped, err)}
-}
-
-// body writes the message but for its last part, which waits in out together
-// with the final dot. It may be decided before all is written.
-func (t *transaction) body(ctx context.Context) (decided bool, err error) {
-	src, err := t.d.Body(ctx)
-	if err != nil {
-		return false, stopped(fmt.Errorf("opening the body: %w", err))
-	}
-	defer src.Close()
-	c := t.c
-	if c.scratch == nil {
-		c.scratch = make([]byte, readSize)
-	}
-	c.out = c.out[:0]
-	var form lines
-	var size int64
-	for whole := false; !whole; {
-		n, err := io.ReadFull(src, c.scratch)
-		if whole = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !whole {
-			return false, stopped(fmt.Errorf("reading the body: %w", err))
-		}
-		if len(c.out)+n > writeSize {
-			if decided, err := t.write(); decided || err != nil {
-				return decided, err
-			}
-		}
-		size += int64(n)
-		if c.out, err = form.stuff(c.out, c.scratch[:n]); err != nil {
-			return false, stopped(err)
-		}
-	}
-	if size != t.d.Size {
-		return false, stopped(fmt.Errorf("%w: %d octets instead of %d", errSize, size, t.d.Size))
-	}
-	if c.out, err = form.end(c.out); err != nil {
-		return false, stopped(err)
-	}
-	return false, nil
-}
-
-// write sends a part of the body.
-func (t *transaction) write() (decided bool, err error) {
-	if err := t.c.quiet(); err != nil {
-		return t.early(err)
-	}
-	if _, err := t.c.flush(time.Now().Add(blockTimeout)); err != nil {
-		return t.early(err)
-	}
-	return false, nil
-}
-
-// early is for a session that broke, or answered, in the middle of a body: a
-// refusal that has come is the verdict, for example 552, which else would be
-// retried for ever. No acceptance counts before the dot.
-func (t *transaction) early(fault error) (decided bool, err error) {
-	t.closing = true
-	r, err := t.c.reply(time.Now().Add(lastWords))
-	if err != nil || r.Code/100 != 4 && r.Code/100 != 5 {
-		return false, &Error{Stage: Body, Err: fault}
-	}
-	t.decide(t.accepted, RcptResult{Stage: Body, Reply: r})
-	return true, nil
-}
-
-// dot writes the end of the message and hears the verdict.
-func (t *transaction) dot(again []int) error {
-	if err := t.c.quiet(); err != nil {
-		_, err = t.early(err)
-		return err
-	}
-	size := len(t.c.out)
-	if n, err := t.c.flush(time.Now().Add(blockTimeout)); err != nil && n < size {
-		// The last octet of the dot never left, so nothing was taken.
-		_, err = t.early(err)
-		return err
-	}
-	r, err := t.c.reply(time.Now().Add(dotTimeout))
-	if err == nil && r.Code/100 == 3 {
-		err = errUnexpected
-	}
-	if err != nil {
-		t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r, Err: err, InDoubt: true})
-		return &Error{Stage: Dot, Err: err}
-	}
-	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
-	if r.Code == 421 {
-		t.closing = true
-	}
-	if r.Positive() {
-		t.c.reset = false
-		if !t.closing {
-			t.again = again
-		}
-	}
-	return nil
 }

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// headMax is how much of a body is kept for its Message-ID.
+const headMax = 64 << 10
+
 // note writes one line to the ledger.
 func (s *Server) note(event, id, rest string) {
 	if s.opts.Ledger == nil {
