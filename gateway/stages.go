@@ -14,33 +14,36 @@ type stage struct {
 
 // runStages runs all stages side by side. When ctx ends, or one of them does,
 // they are stopped from the last to the first, each awaited before the next is
-// told: what takes mail in ends before what sends it out.
+// told: what takes mail in ends before what sends it out. The error is that of
+// the stage that failed first; later ones would only repeat it.
 func runStages(ctx context.Context, stages []stage) error {
-	over, end := context.WithCancel(ctx)
-	defer end()
+	over, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	type running struct {
 		stop context.CancelFunc
-		done chan error
+		done chan struct{}
 	}
 	rs := make([]running, len(stages))
 	for i, s := range stages {
 		// Each has a context of its own, so that the order of ending is ours.
 		sctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-		rs[i] = running{stop, make(chan error, 1)}
+		rs[i] = running{stop, make(chan struct{})}
 		go func() {
-			defer end()
-			if err := s.run(sctx); err != nil && !errors.Is(err, context.Canceled) {
-				rs[i].done <- fmt.Errorf("%s: %w", s.name, err)
-				return
+			defer close(rs[i].done)
+			err := s.run(sctx)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				err = fmt.Errorf("%s: %w", s.name, err)
 			}
-			rs[i].done <- nil
+			end(err)
 		}()
 	}
 	<-over.Done()
-	var errs []error
 	for i := len(rs) - 1; i >= 0; i-- {
 		rs[i].stop()
-		errs = append(errs, <-rs[i].done)
+		<-rs[i].done
 	}
-	return errors.Join(errs...)
+	if err := context.Cause(over); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
