@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -30,8 +31,9 @@ func BuildMailroam(ctx context.Context, dir string) (string, error) {
 }
 
 // StartMailroam runs `bin serve` with the config in dir, which must listen on
-// addr, with stderr going to a file. The caller must Close it.
-func StartMailroam(ctx context.Context, bin, dir, addr, config string) (*Mailroam, error) {
+// addr, with stderr going to a file. wrap is a command to run it by, such as
+// strace with its options. The caller must Close it.
+func StartMailroam(ctx context.Context, bin, dir, addr, config string, wrap ...string) (*Mailroam, error) {
 	m := &Mailroam{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -45,7 +47,8 @@ func StartMailroam(ctx context.Context, bin, dir, addr, config string) (*Mailroa
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(bin, "serve", "--config", file)
+	args := slices.Concat(wrap, []string{bin, "serve", "--config", file})
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if m.process, err = start(cmd); err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ type PostfixConfig struct {
 	Users map[string]string
 	// Listen are the smtpd services, the first of which Start waits for.
 	Listen []PostfixListener
+	// Wrap is a command that runs the master, such as strace; none by default.
+	Wrap []string
 }
 
 // PostfixListener is one smtpd line of master.cf.
@@ -67,7 +69,8 @@ func StartPostfix(ctx context.Context, cfg PostfixConfig) (*Postfix, error) {
 	if out, err := exec.CommandContext(ctx, "postfix", "-c", p.configDir(), "check").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("postfix check: %w: %s", err, out)
 	}
-	cmd := exec.Command(filepath.Join(daemonDir, "master"), "-c", p.configDir(), "-s")
+	args := slices.Concat(cfg.Wrap, []string{filepath.Join(daemonDir, "master"), "-c", p.configDir(), "-s"})
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if p.process, err = start(cmd); err != nil {
 		return nil, err

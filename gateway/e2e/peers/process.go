@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -100,7 +101,7 @@ func (p *process) ready(ctx context.Context, addr string, within time.Duration) 
 // those sits on it before the server does.
 func FreePort() (int, error) {
 	for range 200 {
-		port := 10000 + int(time.Now().UnixNano()/1000)%20000
+		port := 10000 + rand.IntN(20000)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
