@@ -23,7 +23,7 @@ var (
 	// unknown. Nothing is acknowledged any more; the process must end.
 	ErrPoisoned = errors.New("the queue's disk failed; it must be verified by a restart")
 	ErrClosed   = errors.New("the queue is closed")
-	ErrCorrupt  = errors.New("the stored message is damaged")
+	ErrCorrupt  = errors.New("stored mail is damaged")
 	ErrNewer    = errors.New("the queue was written by a newer mailroam")
 	// ErrExists: a draft is committed once, and no two messages share an ID.
 	ErrExists = errors.New("the message is stored already")

@@ -1,9 +1,11 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -122,6 +124,7 @@ func open(o Options) (_ *Store, err error) {
 
 // openFile gives bbolt a file that is ours alone and whose pages are sound.
 func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
+	var born bool
 	db, err := bbolt.Open(s.path(fileDB), 0o600, &bbolt.Options{
 		Timeout:         lockWait,
 		ReadOnly:        o.ReadOnly,
@@ -136,13 +139,16 @@ func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := s.inspect(f, o.ReadOnly, distrust); err != nil {
+			if born, err = s.inspect(f, o.ReadOnly, distrust); err != nil {
 				_ = f.Close()
 				return nil, err
 			}
 			return f, nil
 		},
 	})
+	if err != nil && born {
+		_ = os.Remove(s.path(fileDB)) // half a beginning
+	}
 	switch {
 	case errors.Is(err, berrors.ErrTimeout) || errors.Is(err, queue.ErrBusy):
 		return nil, busy(s.dir)
@@ -152,19 +158,36 @@ func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
 	return db, err
 }
 
-func (s *Store) inspect(f *os.File, readOnly, distrust bool) error {
+// inspect makes f ours and walks its pages. It says whether there are none yet.
+func (s *Store) inspect(f *os.File, readOnly, distrust bool) (born bool, err error) {
 	if err := lock(f, readOnly); err != nil {
-		return err
+		return false, err
 	}
 	if distrust {
 		if err := dropCache(f); err != nil {
-			return fmt.Errorf("reading the queue from the disk again: %w", err)
+			return false, fmt.Errorf("reading the queue from the disk again: %w", err)
 		}
 	}
-	if err := check(f); err != nil {
-		return fmt.Errorf("%s: %w; keep a copy of it and put a backup in its place, or move it away to begin with an empty queue", f.Name(), err)
+	if blank, err := blank(f); err != nil || blank {
+		if err == nil && !readOnly {
+			err = f.Truncate(0)
+		}
+		return true, err
 	}
-	return nil
+	if err := check(f); err != nil {
+		return false, fmt.Errorf("%s: %w; keep a copy of it and put a backup in its place, or move it away to begin with an empty queue", f.Name(), err)
+	}
+	return false, nil
+}
+
+// blank says that a file holds nothing, or the zeros that a power cut may leave
+// of its first write: no mail was accepted before that write was synced.
+func blank(f *os.File) (bool, error) {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
+	if err != nil {
+		return false, err
+	}
+	return len(b) < 64<<10 && len(bytes.Trim(b, "\x00")) == 0, nil
 }
 
 // busy names the process that has the queue, if it is known.

@@ -26,7 +26,7 @@ func TestDurable(t *testing.T) {
 }
 
 func TestModel(t *testing.T) {
-	queuetest.RunModel(t, func(t testing.TB, dir string) queue.Store {
+	queuetest.RunDurableModel(t, func(t testing.TB, dir string) queue.Store {
 		s, err := bolt.Open(bolt.Unsynced(dir))
 		if err != nil {
 			t.Fatal(err)

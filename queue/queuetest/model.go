@@ -25,15 +25,24 @@ type step struct {
 	Results []queue.RcptState
 }
 
-var steps = []string{
+var anyStore = []string{
 	"commit", "commit", "commit", "born", "born", "large", "abort", "claim", "claim", "claim anew", "claim aged",
 	"mark", "move", "settle", "settle", "settle", "settle again", "stale", "requeue",
-	"hold", "release", "retry", "fail", "drop", "forget", "wait", "join", "leave", "stop", "kill",
+	"hold", "release", "retry", "fail", "drop", "forget", "wait", "join", "leave",
 }
 
 // RunModel does random things to a store and to a plain map, which must stay
-// the same. With a folder it also stops and kills the store between any two.
-func RunModel(t *testing.T, open Open) {
+// the same.
+func RunModel(t *testing.T, open func(t testing.TB) queue.Store) {
+	model(t, func(t testing.TB, _ string) queue.Store { return open(t) }, anyStore)
+}
+
+// RunDurableModel also stops and kills the store, between any two of them.
+func RunDurableModel(t *testing.T, open Open) {
+	model(t, open, append(slices.Clone(anyStore), "stop", "kill"))
+}
+
+func model(t *testing.T, open Open, steps []string) {
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			return step{
