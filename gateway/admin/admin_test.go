@@ -293,7 +293,7 @@ func TestListThatBreaksOff(t *testing.T) {
 	r := run(t, func(o *Options) { o.Store = breaking{o.Store} })
 	r.add(t, id(t, "A"), "ann@example.org", "bob@example.net")
 	got, err := ids(r.client.Messages(t.Context(), Selection{}))
-	if len(got) != 1 || !errors.Is(err, queue.ErrCorrupt) || err.Error() != "reading on: the stored message is damaged" {
+	if len(got) != 1 || !errors.Is(err, queue.ErrCorrupt) || err.Error() != "reading on: "+queue.ErrCorrupt.Error() {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
