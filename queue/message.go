@@ -47,7 +47,8 @@ type Message struct {
 	ID       ID        `json:"id"`
 	State    State     `json:"state"`
 	Accepted time.Time `json:"accepted"`
-	// Online is the odometer of time online (health) when it was accepted.
+	// Online is the odometer of time online (health) when it was accepted or
+	// last released; after a release it is 0 until the message is filed.
 	Online time.Duration `json:"online"`
 
 	ReversePath string      `json:"from"` // "" is the null reverse-path

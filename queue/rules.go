@@ -88,6 +88,9 @@ func (m *Message) Settle(o Outcome, want Want) {
 		m.Tries++
 	}
 	m.Refusals = o.Refusals
+	if o.Online != 0 {
+		m.Online = o.Online
+	}
 	if want == WantDrop {
 		m.end(Dropped, Answer{Text: "dropped by the operator", At: o.At})
 	}
@@ -114,14 +117,17 @@ func (m *Message) Requeue(known []RcptResult, want Want, now time.Time) {
 // Interrupt turns a lease that outlived its process into mail that can be
 // judged again: queued in the empty lane, due now. A lease that named no
 // upstream sent nothing. Else what was already known is kept, and every
-// recipient still pending is in doubt at the upstream the lease names.
+// recipient still pending is in doubt at the upstream the lease names; one that
+// was in doubt elsewhere stays so, since it may not have been offered here.
 func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, want Want, now time.Time) {
 	m.State, m.Lane, m.Due = Queued, "", now.UTC()
 	m.Record(known)
 	if upstream != "" {
 		for _, i := range m.Pending() {
-			if rcpts == nil || slices.Contains(rcpts, i) {
-				m.Recipients[i].Doubt = &Doubt{Upstream: upstream, At: now.UTC(), Crash: true}
+			r := &m.Recipients[i]
+			elsewhere := r.Doubt != nil && r.Doubt.Upstream != upstream // so it was not offered here
+			if !elsewhere && (rcpts == nil || slices.Contains(rcpts, i)) {
+				r.Doubt = &Doubt{Upstream: upstream, At: now.UTC(), Crash: true}
 			}
 		}
 		m.log(Attempt{At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
@@ -140,6 +146,7 @@ func (m *Message) Do(op Op) bool {
 		at := op.At.UTC()
 		m.State, m.Held, m.Released, m.Refusals = Queued, Hold{}, at, nil
 		m.Filing = Filing{Due: at, Age: at}
+		m.Online = 0 // whoever files it knows the odometer
 	case op.Verb == OpRetry && m.State == Queued:
 		m.Lane, m.Due, m.Refusals = "", op.At.UTC(), nil
 	case op.Verb == OpFail && (m.State == Queued || m.State == Held):

@@ -342,3 +342,37 @@ func TestSettledRecipientNeverChanges(t *testing.T) {
 		}
 	})
 }
+
+// A recipient that is in doubt elsewhere was not part of the interrupted
+// attempt: nobody but that upstream may be asked for it.
+func TestInterruptKeepsDoubtsElsewhere(t *testing.T) {
+	m := message(queue.Pending, queue.Pending, queue.Pending)
+	m.Recipients[1].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour}
+	m.Recipients[2].Doubt = &queue.Doubt{Upstream: "a", Online: time.Hour, Refused: 1}
+	m.Interrupt("a", nil, nil, "", noon)
+	var got []string
+	for _, r := range m.Recipients {
+		got = append(got, r.Doubt.Upstream)
+	}
+	if strings.Join(got, " ") != "a b a" || m.Recipients[1].Doubt.Crash || !m.Recipients[2].Doubt.Crash {
+		t.Errorf("in doubt at %v", got)
+	}
+}
+
+// Mail that a person lets go has its time before it again: how much of it was
+// online is told by whoever files it.
+func TestReleaseBeginsAnew(t *testing.T) {
+	m := message(queue.Pending)
+	m.State, m.Online = queue.Held, time.Hour
+	if !m.Do(queue.Op{Verb: queue.OpRelease, At: noon}) || m.Online != 0 {
+		t.Errorf("released with the odometer at %v", m.Online)
+	}
+	m.Settle(queue.Outcome{Online: 9 * time.Hour, At: noon}, "")
+	if m.Online != 9*time.Hour {
+		t.Errorf("filed with the odometer at %v", m.Online)
+	}
+	m.Settle(queue.Outcome{At: noon}, "")
+	if m.Online != 9*time.Hour {
+		t.Errorf("filed again with the odometer at %v", m.Online)
+	}
+}

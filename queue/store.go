@@ -164,9 +164,12 @@ type Outcome struct {
 	// held when Hold.Reason is set, else queued there.
 	Filing
 	Hold     Hold
-	Refusals []Refusal    // replaces the old ones
-	Spawn    []NewMessage // notices, queued in the same transaction
-	At       time.Time
+	Refusals []Refusal // replaces the old ones
+	// Online replaces Message.Online unless it is 0: mail that was released
+	// has its time before it again.
+	Online time.Duration
+	Spawn  []NewMessage // notices, queued in the same transaction
+	At     time.Time
 }
 
 // Verb is what a person can do to messages.
