@@ -14,7 +14,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,13 +27,13 @@ import (
 )
 
 type options struct {
-	rounds  int
-	quick   bool
-	json    bool
-	dir     string
-	binary  string
-	only    string
-	noPeer  bool
+	rounds int
+	quick  bool
+	json   bool
+	dir    string
+	binary string
+	only   string
+	noPeer bool
 }
 
 func main() {
@@ -81,14 +80,6 @@ func run(ctx context.Context, o options) (err error) {
 		b.withPostfix = false
 	}
 	b.facts = machine(ctx, binary, dir)
-	if err := b.measure(ctx); err != nil {
-		return err
-	}
-	if o.json {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(b.report())
-	}
-	_, err = os.Stdout.WriteString(b.markdown())
-	return err
+	failed := b.measure(ctx) // what was measured before that is still worth printing
+	return errors.Join(failed, b.print())
 }

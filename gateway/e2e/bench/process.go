@@ -72,26 +72,27 @@ func cpu(pid int) time.Duration {
 	return sum
 }
 
-// memory is what pid and all that descend from it have in memory, in octets.
-// Rss counts a shared page once in each process, Pss divides it among them.
-func memory(pid int) (rss, pss int64) {
+// usage is memory, in MiB, of a process and all that descend from it.
+type usage struct {
+	rss  float64 // counts a shared page once in each process
+	pss  float64 // divides it among them
+	anon float64 // pss without the pages of files, which the kernel can drop
+}
+
+func memory(pid int) usage {
+	kib := make(map[string]float64)
 	for _, p := range tree(pid) {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p))
 		if err != nil {
-			continue
+			continue // ended meanwhile
 		}
 		for line := range strings.Lines(string(b)) {
 			name, value, _ := strings.Cut(line, ":")
-			if name != "Rss" && name != "Pss" {
-				continue
-			}
-			kib, _ := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			if name == "Rss" {
-				rss += kib << 10
-			} else {
-				pss += kib << 10
+			if fields := strings.Fields(value); len(fields) == 2 && fields[1] == "kB" {
+				n, _ := strconv.ParseFloat(fields[0], 64)
+				kib[name] += n
 			}
 		}
 	}
-	return rss, pss
+	return usage{rss: kib["Rss"] / 1024, pss: kib["Pss"] / 1024, anon: kib["Pss_Anon"] / 1024}
 }

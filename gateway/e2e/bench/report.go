@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -33,6 +35,16 @@ func (b *bench) report() report {
 		r.Lines = append(r.Lines, rl)
 	}
 	return r
+}
+
+func (b *bench) print() error {
+	if b.json {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(b.report())
+	}
+	_, err := os.Stdout.WriteString(b.markdown())
+	return err
 }
 
 func (b *bench) took() time.Duration { return time.Since(b.began).Round(time.Second) }

@@ -66,7 +66,7 @@ func (b *bench) syncs(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		b.table.add(fmt.Sprintf("syncs, %d sessions, connection each", w.sessions), "1/message", w.relay.name, float64(n)/float64(w.messages))
+		b.table.add(fmt.Sprintf("syncs, %s, connection each", plural(w.sessions)), "1/message", w.relay.name, float64(n)/float64(w.messages))
 	}
 	return nil
 }
