@@ -21,21 +21,22 @@ type ballast struct {
 	path    string
 	dir     string
 	size    int64
+	inside  func() int64 // octets free in the queue file itself
 	log     *slog.Logger
-	full    bool // a commit failed for want of space
+	full    bool // a commit failed for want of space, and the ballast is not back
 	checked time.Time
 }
 
 // newBallast takes size octets, or by default what a disk of that size can
 // spare.
-func newBallast(dir, path string, want int64, log *slog.Logger) *ballast {
+func newBallast(dir, path string, want int64, inside func() int64, log *slog.Logger) *ballast {
 	if want == 0 {
 		want = ballastSize
 		if all, err := size(dir); err == nil {
 			want = min(want, all/64)
 		}
 	}
-	return &ballast{path: path, dir: dir, size: max(want, 0), log: log}
+	return &ballast{path: path, dir: dir, size: max(want, 0), inside: inside, log: log}
 }
 
 func (b *ballast) held() bool {
@@ -76,28 +77,26 @@ func (b *ballast) drop() bool {
 	return err == nil
 }
 
-// refuse says whether new mail is refused, and takes the ballast back when the
-// disk has room for twice that.
+// refuse says whether new mail is refused. The ballast is taken back when the
+// disk has room for twice that. Until then what is free in the file, which does
+// not shrink when mail leaves it, may be used down to the same reserve.
 func (b *ballast) refuse(now time.Time) bool {
 	if !b.full {
 		return false
 	}
-	if now.Sub(b.checked).Abs() < spaceCheck {
-		return true
+	if now.Sub(b.checked).Abs() >= spaceCheck {
+		b.checked = now
+		n, err := free(b.dir)
+		if err == nil && n >= 2*b.size && b.hold() == nil {
+			b.full = false
+			b.log.Info("alert", slog.String("why", "the disk has space again"))
+			return false
+		}
 	}
-	b.checked = now
-	if n, err := free(b.dir); err != nil || n < 2*b.size {
-		return true
-	}
-	if err := b.hold(); err != nil {
-		return true
-	}
-	b.full = false
-	b.log.Info("alert", slog.String("why", "the disk has space again; new mail is accepted"))
-	return false
+	return b.inside() < 2*max(b.size, 1)
 }
 
-// fail notes that the disk is full; it says whether trying again may help.
+// fail notes that the disk is full; it says whether there was ballast to drop.
 func (b *ballast) fail(err error) bool {
 	if !b.full {
 		b.log.Error("alert", slog.String("why", "the disk of the queue is full: new mail is refused for now; free some space"), slog.Any("error", err))

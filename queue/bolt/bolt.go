@@ -133,7 +133,6 @@ func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
 		FreelistType:    bbolt.FreelistMapType,
 		NoFreelistSync:  true, // with a synced one each commit rewrites it
 		InitialMmapSize: mapSize(),
-		NoStatistics:    true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
 			if err != nil {
@@ -201,7 +200,7 @@ func busy(dir string) error {
 
 // ready does what comes between a sound file and the first request.
 func (s *Store) ready(o Options, poison poisonFile) error {
-	s.ballast = newBallast(s.dir, s.path(fileBallast), o.Ballast, s.log)
+	s.ballast = newBallast(s.dir, s.path(fileBallast), o.Ballast, s.inside, s.log)
 	var err error
 	if s.unsettled, err = openUnsettled(s.path(fileUnsettled)); err != nil {
 		return err

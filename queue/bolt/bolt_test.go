@@ -17,20 +17,21 @@ func open(t testing.TB, dir string) *bolt.Store {
 	return s
 }
 
+// quick opens a store that no power cut would spare, for tests of what it
+// means.
+func quick(t testing.TB, dir string) queue.Store {
+	t.Helper()
+	s, err := bolt.Open(bolt.Unsynced(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestContract(t *testing.T) {
-	queuetest.Run(t, func(t testing.TB) queue.Store { return open(t, t.TempDir()) })
+	queuetest.Run(t, func(t testing.TB) queue.Store { return quick(t, t.TempDir()) })
 }
 
-func TestDurable(t *testing.T) {
-	queuetest.RunDurable(t, func(t testing.TB, dir string) queue.Store { return open(t, dir) })
-}
+func TestDurable(t *testing.T) { queuetest.RunDurable(t, quick) }
 
-func TestModel(t *testing.T) {
-	queuetest.RunDurableModel(t, func(t testing.TB, dir string) queue.Store {
-		s, err := bolt.Open(bolt.Unsynced(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
-}
+func TestModel(t *testing.T) { queuetest.RunDurableModel(t, quick) }

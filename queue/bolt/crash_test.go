@@ -27,6 +27,15 @@ import (
 const (
 	crashDir  = "MAILROAM_CRASH_DIR"
 	crashSeed = "MAILROAM_CRASH_SEED"
+	// crashMails, when set, is how many rounds one worker goes before it ends
+	// in order.
+	crashMails = "MAILROAM_CRASH_MAILS"
+)
+
+// How a child ends that could not go on.
+const (
+	exitPoisoned = 74
+	exitFull     = 75
 )
 
 func TestCrash(t *testing.T) {
@@ -44,7 +53,7 @@ func TestCrash(t *testing.T) {
 	t.Log("seed", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for round := range kills {
-		l.live(dir, seed+uint64(round), time.Duration(40+rnd.IntN(200))*time.Millisecond)
+		l.kill(dir, seed+uint64(round), time.Duration(40+rnd.IntN(200))*time.Millisecond)
 		l.check(dir)
 		if t.Failed() {
 			t.Fatalf("after kill %d, seed %d", round+1, seed)
@@ -71,12 +80,29 @@ type ledger struct {
 	acked, open, twice int
 }
 
-// live runs the child until it is killed, and takes in its lines.
-func (l *ledger) live(dir string, seed uint64, life time.Duration) {
-	l.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCrash$")
+// child prepares a child that works in dir, under another command if need be.
+func child(dir string, seed uint64, under ...string) *exec.Cmd {
+	args := append(under, os.Args[0], "-test.run=^TestCrash$")
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), crashDir+"="+dir, fmt.Sprint(crashSeed, "=", seed))
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// kill ends a child after a while.
+func (l *ledger) kill(dir string, seed uint64, life time.Duration) {
+	l.Helper()
+	cmd := child(dir, seed)
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	err := l.live(cmd, func() { timer.Reset(life) })
+	if err == nil || !strings.Contains(err.Error(), "killed") {
+		l.Errorf("the child ended by itself: %v", err)
+	}
+}
+
+// live runs a child to its end and takes in its lines.
+func (l *ledger) live(cmd *exec.Cmd, ready func()) error {
+	l.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		l.Fatal(err)
@@ -84,22 +110,16 @@ func (l *ledger) live(dir string, seed uint64, life time.Duration) {
 	if err := cmd.Start(); err != nil {
 		l.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
-	timer := time.NewTimer(time.Minute)
-	go func() {
-		<-timer.C
-		_ = cmd.Process.Kill()
-	}()
-	for lines.Scan() {
-		if lines.Text() == "ready" {
-			timer.Reset(life)
-			continue
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		switch lines.Text() {
+		case "ready":
+			ready()
+		case "PASS":
+		default:
+			l.line(lines.Text())
 		}
-		l.line(lines.Text())
 	}
-	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-		l.Errorf("the child ended by itself: %v", err)
-	}
+	return cmd.Wait()
 }
 
 func (l *ledger) line(s string) {
@@ -199,20 +219,35 @@ func crashBody(id queue.ID, n int) string {
 // crashChild lives until it is killed.
 func crashChild(dir string) {
 	die := func(err error) {
-		if err != nil {
+		switch {
+		case errors.Is(err, queue.ErrPoisoned):
+			os.Exit(exitPoisoned)
+		case errors.Is(err, queue.ErrFull):
+			os.Exit(exitFull)
+		case err != nil:
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}
 	}
 	seed, err := strconv.ParseUint(os.Getenv(crashSeed), 10, 64)
 	die(err)
-	s, err := bolt.Open(bolt.Options{Dir: dir, Ballast: -1})
+	s, err := bolt.Open(bolt.Options{Dir: dir, Ballast: 1 << 20})
 	die(err)
 	ses, err := s.Join(context.Background())
 	die(err)
-	var wg sync.WaitGroup
 	_, err = io.WriteString(os.Stdout, "ready\n")
 	die(err)
+	if n, _ := strconv.Atoi(os.Getenv(crashMails)); n > 0 {
+		w := &worker{ses: ses, rnd: rand.New(rand.NewPCG(seed, 0)), die: die}
+		for range n {
+			w.accept()
+			w.claim()
+		}
+		die(ses.Leave(context.Background()))
+		die(s.Close())
+		return
+	}
+	var wg sync.WaitGroup
 	for n := range 16 {
 		wg.Go(func() {
 			w := &worker{ses: ses, rnd: rand.New(rand.NewPCG(seed, uint64(n))), die: die}
@@ -252,14 +287,20 @@ func (w *worker) accept() {
 	if w.rnd.IntN(50) == 0 {
 		size = 1<<20 + w.rnd.IntN(1<<20) // staged
 	}
+	defer d.Abort()
 	_, err = io.WriteString(d, crashBody(n.ID, size))
+	if errors.Is(err, queue.ErrFull) {
+		return
+	}
 	w.die(err)
 	if w.rnd.IntN(20) == 0 {
-		d.Abort()
 		return
 	}
 	first := []string{"", "A"}[w.rnd.IntN(2)]
 	c, err := d.Commit(context.Background(), first, n)
+	if errors.Is(err, queue.ErrFull) {
+		return // as a client is told
+	}
 	w.die(err)
 	w.say("ack", "-", n.ID)
 	if first != "" {
@@ -286,7 +327,7 @@ func (w *worker) pass(c queue.Claim) {
 	now := time.Now()
 	o := queue.Outcome{At: now, Counted: true, Filing: queue.Filing{Lane: "A", Due: now, Age: now.Add(time.Hour)}}
 	if c.Upstream == "" {
-		w.die(w.ses.Settle(ctx, c, o))
+		w.settle(c, o)
 		return
 	}
 	open := c.Pending()
@@ -311,13 +352,26 @@ func (w *worker) pass(c queue.Claim) {
 		w.say("has", digits(open), c.ID)
 		o.Rcpts = delivered("A", open)
 	}
-	w.die(w.ses.Settle(ctx, c, o))
+	w.settle(c, o)
 	var got []int
 	for _, r := range o.Rcpts {
 		got = append(got, r.Index)
 	}
 	w.say("settled", digits(got), c.ID)
 	w.say("end", "-", c.ID)
+}
+
+// settle keeps its slot and tries again while the disk is full.
+func (w *worker) settle(c queue.Claim, o queue.Outcome) {
+	err := w.ses.Settle(context.Background(), c, o)
+	for range 100 {
+		if !errors.Is(err, queue.ErrFull) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		err = w.ses.Settle(context.Background(), c, o)
+	}
+	w.die(err)
 }
 
 func delivered(by string, rcpts []int) (rs []queue.RcptResult) {

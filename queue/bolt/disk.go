@@ -45,6 +45,14 @@ func noSpace(err error) bool {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// Free says how many octets the file system of the queue has left for us.
-// Intake asks it, so that the store is never used to find out.
-func (s *Store) Free() (int64, error) { return free(s.dir) }
+// Free says how many octets there is room for: on the file system, and in the
+// queue file, which keeps the room of mail that has left. Intake asks it, so
+// that the store is never used to find out.
+func (s *Store) Free() (int64, error) {
+	n, err := free(s.dir)
+	return n + s.inside(), err
+}
+
+func (s *Store) inside() int64 {
+	return int64(s.db.Stats().FreePageN) * int64(s.db.Info().PageSize)
+}

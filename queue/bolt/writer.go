@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,8 +146,11 @@ func (s *Store) commit(lot []*request) {
 		skip = isIntake
 	}
 	err := s.tryCommit(lot, errs, skip)
-	if errors.Is(err, queue.ErrFull) && s.ballast.fail(err) {
-		err = s.tryCommit(lot, errs, isIntake) // in the room of the ballast
+	if errors.Is(err, queue.ErrFull) {
+		// In the room of the ballast, or without the new mail, the rest may fit.
+		if s.ballast.fail(err) || slices.ContainsFunc(lot, isIntake) {
+			err = s.tryCommit(lot, errs, isIntake)
+		}
 	}
 	for i, r := range lot {
 		if err != nil {

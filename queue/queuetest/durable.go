@@ -163,6 +163,8 @@ func bodiesSurvive(f *folder) {
 }
 
 func killAtB(f *folder) {
+	nobody := f.born(letter()) // no list of recipients means all, an empty one nobody
+	f.must(f.ses.MarkDot(f.ctx(), nobody, []int{}, "B", nil))
 	c := f.born(letter("a@example.org", "b@example.org", "c@example.org"))
 	f.must(f.ses.MarkDot(f.ctx(), c, nil, "up", nil))
 	f.must(f.ses.MarkDot(f.ctx(), c, []int{1, 2}, "B", []queue.RcptResult{
@@ -173,7 +175,10 @@ func killAtB(f *folder) {
 	if m.Recipients[0].Last.Upstream != "up" || m.InDoubt() != "B" {
 		f.Errorf("message %+v", m)
 	}
-	got := f.one(queue.ClaimRequest{Lanes: []queue.LaneRequest{{Lane: ""}}, Max: 1})
+	if m := f.get(nobody.ID); m.InDoubt() != "" {
+		f.Errorf("message %+v", m)
+	}
+	got := f.claim(queue.ClaimRequest{Lanes: []queue.LaneRequest{{Lane: ""}}, Max: 2})[1]
 	if p := got.Pending(); !reflect.DeepEqual(p, []int{1, 2}) {
 		f.Errorf("recipients %v are offered", p)
 	}
