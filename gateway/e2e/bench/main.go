@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures the gateway and Debian's Postfix side by side, as
 // relays between the same loader and the same sink, on one disk.
 //

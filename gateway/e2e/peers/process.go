@@ -27,9 +27,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	}
 	// A session, not only a group: Postfix's master insists on leading one.
 	cmd.SysProcAttr.Setsid = true
-	// A test binary that is killed should not leave a mail server behind. (The
-	// kernel forgets this for a child that changes its user.)
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	dieWithParent(cmd.SysProcAttr)
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
