@@ -378,9 +378,13 @@ func TestRejectedIsLogged(t *testing.T) {
 		c := r.greeted()
 		c.cmd("MAIL FROM:<a@example.com>", "250")
 		c.cmd("RCPT TO:<bob>", "501")
+		c.cmd("MAIL FROM:<b@example.com>", "503")
 		l := r.log.lines("rejected")
-		if len(l) != 1 || !strings.Contains(l[0], "client=127.0.0.1 helo=client.example.net from=a@example.com") || !strings.Contains(l[0], `code=501 enhanced=5.1.3 text="say RCPT`) {
-			t.Errorf("log %q", l)
+		if len(l) != 2 || !strings.Contains(l[0], "client=127.0.0.1 helo=client.example.net from=a@example.com") || !strings.Contains(l[0], `code=501 enhanced=5.1.3 text="say RCPT`) {
+			t.Fatalf("log %q", l)
+		}
+		if !strings.Contains(l[1], `from=b@example.com to="" code=503`) {
+			t.Errorf("the refused sender is not the sender: %q", l[1])
 		}
 	})
 }

@@ -9,7 +9,6 @@ func (s *session) gate(line []byte) []byte {
 	if !ok {
 		return nil
 	}
-	s.path = cmd.path
 	switch cmd.verb {
 	case "HELO", "EHLO":
 		s.helo, s.esmtp = cmd.name, cmd.verb == "EHLO"
@@ -36,13 +35,13 @@ func (s *session) gate(line []byte) []byte {
 // read parses a command line. A bad one is answered.
 func (s *session) read(line []byte) (cmd command, ok bool) {
 	cmd, refusal, cut := parse(string(line), s.server.MaxMessage)
+	s.verb, s.path = cmd.verb, cmd.path
 	if refusal == nil {
 		return cmd, true
 	}
 	if refusal == unknownCommand {
 		s.tally.unknown++
 	}
-	s.path = cmd.path
 	s.conn.reply(refusal)
 	if cut {
 		s.conn.hangUp()

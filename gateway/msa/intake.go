@@ -71,6 +71,9 @@ func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error 
 	first := s.server.File(&m)
 	claim, err := draft.Commit(s.work, first, m)
 	if err != nil {
+		if first != "" {
+			s.server.Unfile(first)
+		}
 		return err
 	}
 	s.accepted(id, env, size)

@@ -25,9 +25,9 @@ type tally struct {
 }
 
 // note sees each reply line: it logs refusals and ends a dialogue that is only
-// errors.
+// errors. A reply that will not leave is none.
 func (s *session) note(line []byte) {
-	if line[0] != '4' && line[0] != '5' {
+	if line[0] != '4' && line[0] != '5' || s.conn.mute.Load() {
 		return
 	}
 	code, enhanced, text := splitReply(string(line))
@@ -59,9 +59,13 @@ func (s *session) rejected(code int, enhanced, text string) {
 	if s.tally.logged == maxRefusals {
 		text += " (what else this connection is refused is not logged)"
 	}
+	from, to := s.env.from, s.path
+	if s.verb == "MAIL" {
+		from, to = s.path, "" // the sender that was refused
+	}
 	s.server.Log.LogAttrs(s.work, slog.LevelInfo, "rejected",
 		slog.String("client", s.conn.client()), slog.String("helo", s.helo),
-		slog.String("from", s.env.from), slog.String("to", s.path),
+		slog.String("from", from), slog.String("to", to),
 		slog.Int("code", code), slog.String("enhanced", enhanced), slog.String("text", text))
 }
 

@@ -41,9 +41,11 @@ type Options struct {
 	// File fills in Filing and Online. The message is born leased at upstream
 	// first, or is queued when that is "". nil: queued, due now.
 	File func(m *queue.NewMessage) (first string)
-	// Take hands a claim born leased to a free slot; false gives it back to
-	// the queue. nil: never.
+	// One of them follows when File named a first: Take, which starts the
+	// delivery of the claim or gives it back to the queue by false, or Unfile,
+	// because the message was not stored. nil: never, and nothing to do.
 	Take   func(queue.Claim) bool
+	Unfile func(first string)
 	Limits Limits
 	Log    *slog.Logger // nil: none
 }
@@ -79,6 +81,9 @@ func New(o Options) *Server {
 	}
 	if o.Take == nil {
 		o.Take = func(queue.Claim) bool { return false }
+	}
+	if o.Unfile == nil {
+		o.Unfile = func(string) {}
 	}
 	return &Server{
 		Options:    o,

@@ -20,6 +20,7 @@ type session struct {
 
 	helo  string // as in command.name
 	esmtp bool
+	verb  string // of the command under way
 	path  string // of the MAIL or RCPT under way
 	tally tally
 	env   envelope

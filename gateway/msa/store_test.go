@@ -46,6 +46,9 @@ func TestLocalTrouble(t *testing.T) {
 						if tt.want == "" {
 							unanswered(t, c, way)
 							r.none()
+							if l := r.log.lines("rejected"); len(l) != 0 {
+								t.Errorf("a reply that never left is logged: %q", l)
+							}
 							return
 						}
 						got := send(c, lines(200_000))
@@ -163,6 +166,7 @@ func TestPermit(t *testing.T) {
 func TestBornLeased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var taken []queue.ID
+		var unfiled []string
 		free := true
 		first := "work"
 		r := start(t, func(o *Options) {
@@ -177,6 +181,7 @@ func TestBornLeased(t *testing.T) {
 				}
 				return free
 			}
+			o.Unfile = func(first string) { unfiled = append(unfiled, first) }
 		})
 		c := r.greeted()
 		c.data("1\r\n")
@@ -190,6 +195,13 @@ func TestBornLeased(t *testing.T) {
 		}
 		if len(taken) != 1 || taken[0] != ms[0].ID || len(r.box.requeued) != 1 || r.box.requeued[0] != ms[1].ID {
 			t.Errorf("taken %v, requeued %v", taken, r.box.requeued)
+		}
+		r.box.fail(func(b *box) { b.commitErr = queue.ErrFull })
+		c.data("4\r\n") // was to be queued
+		first = "home"
+		c.data("5\r\n")
+		if len(unfiled) != 1 || unfiled[0] != "home" {
+			t.Errorf("unfiled %q", unfiled)
 		}
 	})
 }
