@@ -1,5 +1,5 @@
-// Package failover measures from outside how long mail waits when upstreams
-// fail: the real binary, real sockets, real time.
+//go:build linux
+
 package failover
 
 import (
@@ -229,7 +229,8 @@ func blackHole(t *testing.T, addr string) {
 	err = errors.Join(
 		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
 		syscall.Bind(fd, &syscall.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}),
-		syscall.Listen(fd, 0))
+		syscall.Listen(fd, 0),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
