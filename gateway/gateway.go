@@ -208,7 +208,7 @@ func (g *Gateway) msaOptions(l Listen) msa.Options {
 		Hostname: cfg.Hostname, Allow: l.Allow, Private: l.Received == "private",
 		MaxMessage: cfg.Queue.MaxMessage, Session: g.session,
 		Admit:  func(size int64) error { return room(cfg.DataDir, size) },
-		Permit: g.dispatch.Permit, File: g.dispatch.File, Take: g.dispatch.Take,
+		Permit: g.dispatch.Permit, File: g.dispatch.File, Take: g.dispatch.Take, Unfile: g.dispatch.Unfile,
 		Log: g.log,
 	}
 }
@@ -222,7 +222,7 @@ func (g *Gateway) current() *Config {
 
 func (g *Gateway) control() *admin.Server {
 	return admin.New(admin.SocketPath(g.current().DataDir), admin.Options{
-		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint,
+		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint, Wake: g.dispatch.Pardon,
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},

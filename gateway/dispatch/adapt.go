@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"mailroam/gateway/dsn"
 	"mailroam/gateway/relay"
 	"mailroam/health"
 	"mailroam/queue"
@@ -25,20 +26,21 @@ func ProbeFault(err error) health.Fault {
 
 // Notice makes the failure notice for mail that a person fails. It reads
 // nothing, since it is called inside the store's transaction, so the notice
-// goes without the message's header.
+// goes without the message's header, and one tells of all recipients.
 func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	now := d.now()
+	r := dsn.Report{Hostname: d.Hostname, Message: m, Now: now.Time}
 	given := queue.Answer{Text: "given up by the operator of the mail gateway", At: now.Time}
-	var o queue.Outcome
 	for _, i := range m.Pending() { // they are about to fail (queue.Op)
-		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Failed, Last: doubted(m.Recipients[i], given)})
+		rc := m.Recipients[i]
+		r.Ended = append(r.Ended, queue.Recipient{Address: rc.Address, State: queue.Failed, Last: doubted(rc, given)})
 	}
-	d.config.notice(&m, &o, d.Hostname, nil, now)
-	if len(o.Spawn) == 0 {
+	if m.ReversePath == "" || len(r.Ended) == 0 {
 		return nil
 	}
-	d.learn(o.Spawn[0].Lane)
-	return &o.Spawn[0]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.config.failure(r, now)
+	d.filed(n.Lane)
+	return &n
 }

@@ -1,7 +1,9 @@
 package dispatch
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"mailroam/gateway/dsn"
@@ -14,6 +16,10 @@ import (
 func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, send bool) {
 	m := c.Message
 	o = queue.Outcome{At: now.Time, Refusals: m.Refusals}
+	if m.Online == 0 && !m.Released.IsZero() { // a release does not know the odometer
+		o.Online = max(now.Online, 1)
+		m.Online = o.Online
+	}
 	switch {
 	// Before expiry: after months in a drawer a bounce helps nobody, and the
 	// odometer may say that it was hardly ever online.
@@ -24,6 +30,10 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 		return p.expire(&m, now), "expired", false
 	}
 	event = "filed"
+	due := m.Due
+	if _, known := p.Routes.parse(m.Lane); !known { // others may take it now
+		due = now.Time
+	}
 	for _, i := range m.Pending() {
 		r := m.Recipients[i]
 		if r.Doubt == nil {
@@ -34,8 +44,8 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 			d.Online = max(now.Online, 1)
 		}
 		keep := &d
-		if now.Online-d.Online >= p.doubtWait(&d) {
-			keep, event, o.Counted = nil, "in-doubt", true
+		if now.Online-d.Online >= p.doubtWait(&m, &d) {
+			keep, event, o.Counted, due = nil, "in-doubt", true, now.Time
 		}
 		if keep == nil || d != *r.Doubt {
 			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: keep, Last: r.Last, Refused: r.Refused})
@@ -44,8 +54,9 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 	if c.Upstream != "" && len(o.Rcpts) == 0 {
 		return o, "", true
 	}
+	m.Recipients = slices.Clone(m.Recipients)
 	m.Record(o.Rcpts)
-	return p.refile(&m, o, m.Due, now), event, false
+	return p.refile(&m, o, due, now), event, false
 }
 
 // refile completes an outcome whose message stays pending.
@@ -79,28 +90,39 @@ func (p Policy) expire(m *queue.Message, now Now) queue.Outcome {
 }
 
 // silent keeps mail with the null reverse-path from ending unseen: nobody
-// could be told (RFC 5321 4.5.5), so a person is asked.
+// could be told (RFC 5321 4.5.5), so a person is asked. What ended is pending
+// again, in doubt where it was; what was delivered stays so.
 func (p Policy) silent(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
 	if m.ReversePath != "" {
 		return o
 	}
-	kept := o.Rcpts[:0]
-	for _, r := range o.Rcpts {
+	const reason = "nobody can be told that this could not be delivered: "
+	for i := range o.Rcpts {
+		r := &o.Rcpts[i]
 		if r.State == queue.Failed || r.State == queue.Expired {
-			o.Hold = p.hold("a notice that could not be delivered: "+cmpText(r.Last), now)
-			r.State = queue.Pending
+			r.State, r.Doubt = queue.Pending, m.Recipients[r.Index].Doubt
+			o.Hold = p.hold(reason+cmp.Or(r.Last.Text, "no upstream took it in time"), now)
 		}
-		kept = append(kept, r)
 	}
-	o.Rcpts = kept
+	if o.Hold.Reason == "" {
+		if a := p.refusedByAll(m, o.Refusals); a != nil {
+			o.Hold = p.hold(reason+"every upstream refuses it: "+a.Text, now)
+		}
+	}
 	return o
 }
 
-func cmpText(a queue.Answer) string {
-	if a.Text == "" {
-		return "no upstream took it in time"
+// refusedByAll is one of the answers by which every upstream that may send m
+// has refused it for good, nil while one has not.
+func (p Policy) refusedByAll(m *queue.Message, refusals []queue.Refusal) (a *queue.Answer) {
+	for _, n := range p.Routes.Eligible(m.ReversePath) {
+		i := slices.IndexFunc(refusals, func(r queue.Refusal) bool { return r.Upstream == n && r.Perm })
+		if i < 0 {
+			return nil
+		}
+		a = &refusals[i].Answer
 	}
-	return a.Text
+	return a
 }
 
 // doubted adds to the answer that ends a recipient in doubt what its sender
@@ -112,9 +134,9 @@ func doubted(r queue.Recipient, a queue.Answer) queue.Answer {
 	return a
 }
 
-// notice adds to an outcome the failure notice for the recipients it ends.
+// notice adds to an outcome the failure notices for the recipients it ends.
 func (p Policy) notice(m *queue.Message, o *queue.Outcome, hostname string, header []byte, now Now) {
-	if m.ReversePath == "" || o.Hold.Reason != "" {
+	if m.ReversePath == "" {
 		return
 	}
 	var ended []queue.Recipient
@@ -123,13 +145,17 @@ func (p Policy) notice(m *queue.Message, o *queue.Outcome, hostname string, head
 			ended = append(ended, queue.Recipient{Address: m.Recipients[r.Index].Address, State: r.State, Last: r.Last})
 		}
 	}
-	if len(ended) == 0 {
-		return
+	for lot := range slices.Chunk(ended, dsn.MaxRecipients) {
+		o.Spawn = append(o.Spawn, p.failure(dsn.Report{Hostname: hostname, Message: *m, Ended: lot, Header: header, Now: now.Time}, now))
 	}
-	n := dsn.Failure(dsn.Report{Hostname: hostname, Message: *m, Ended: ended, Header: header, Now: now.Time})
+}
+
+// failure is one notice, filed.
+func (p Policy) failure(r dsn.Report, now Now) queue.NewMessage {
+	n := dsn.Failure(r)
+	n.Online = now.Online
 	if f, ok := p.File(&queue.Message{Accepted: now.Time, Online: now.Online}, nil, now.Time, now); ok {
 		n.Filing = f
 	}
-	n.Online = now.Online
-	o.Spawn = append(o.Spawn, n)
+	return n
 }

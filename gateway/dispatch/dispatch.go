@@ -60,7 +60,9 @@ type Dispatcher struct {
 
 	mu      sync.Mutex // guards what follows; never held over I/O
 	config  Config
-	slots   slots
+	slots   slots               // taken: open passes, fresh mail that was promised one, and asked
+	asked   slots               // of them, what the claim under way may bring
+	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
 	waiting []string          // upstreams that mail waits for, as health was told
@@ -72,7 +74,7 @@ type Dispatcher struct {
 
 // New returns a Dispatcher that works once Run is called.
 func New(o Options, c Config) *Dispatcher {
-	d := &Dispatcher{Options: o, cut: make(chan struct{}), wake: func() {}, slots: slots{}, senders: senders{}}
+	d := &Dispatcher{Options: o, cut: make(chan struct{}), wake: func() {}, slots: slots{}}
 	d.Set(c)
 	return d
 }
@@ -82,9 +84,17 @@ func New(o Options, c Config) *Dispatcher {
 func (d *Dispatcher) Set(c Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.config, d.lanes = c, map[string][]string{}
+	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
 	d.learn(c.Routes.lane(c.Routes.Eligible("")))
 	d.wake()
+}
+
+// Pardon forgets who was refused where as a sender: a person who acts on the
+// queue may have mended it, and must not wait for a day.
+func (d *Dispatcher) Pardon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.senders)
 }
 
 // learn makes a lane known, so that it is claimed from. The caller holds d.mu.
@@ -92,10 +102,17 @@ func (d *Dispatcher) learn(lane string) {
 	if _, known := d.lanes[lane]; known {
 		return
 	}
-	if names := d.config.Routes.parse(lane); names != nil {
+	if names, ok := d.config.Routes.parse(lane); ok {
 		d.lanes[lane] = names
 		d.wake()
 	}
+}
+
+// filed learns a lane in which mail begins to wait, and tells health for whom.
+// The caller holds d.mu.
+func (d *Dispatcher) filed(lane string) {
+	d.learn(lane)
+	d.want(lane)
 }
 
 // Permit says why a sender's mail can never leave, so that a client hears it
@@ -109,8 +126,9 @@ func (d *Dispatcher) Permit(reversePath string) error {
 	return nil
 }
 
-// File decides where new mail waits. first names the upstream whose free slot
-// can take it at once, "" when it should be claimed like any other.
+// File decides where new mail waits. first names the upstream of which a slot
+// was set aside for it, "" when it should be claimed like any other. Take or
+// Unfile must follow.
 func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	now := d.now()
 	n.Online = now.Online
@@ -122,38 +140,39 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 		f = queue.Filing{Due: n.Accepted, Age: n.Accepted}
 	}
 	n.Filing = f
-	d.learn(f.Lane)
-	d.want(f.Lane)
-	if first = d.first(d.lanes[f.Lane]); first == "" || d.free(first) <= 0 {
+	d.filed(f.Lane)
+	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 {
 		return ""
 	}
+	d.slots[first]++
 	return first
 }
 
-// Take starts the pass of a message that was born leased. false: no slot is
-// free after all, and the claim must be given back.
+// Take starts the pass of a message that was born leased, in the slot that File
+// set aside. false: nothing is sent any more, and the claim must be given back.
 func (d *Dispatcher) Take(c queue.Claim) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open == nil || d.free(c.Upstream) <= 0 {
+	if d.open == nil {
+		d.release(c.Upstream)
 		return false
 	}
 	d.open(c)
 	return true
 }
 
+// Unfile gives back the slot that File set aside for mail that was not stored.
+func (d *Dispatcher) Unfile(first string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.release(first)
+}
+
 // Run claims and delivers until ctx ends. Passes that have not sent their dot
 // are then given back untouched; the others are awaited for a minute.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
-	d.open = func(c queue.Claim) { // under d.mu
-		if c.Upstream == "" {
-			d.filing++
-		} else {
-			d.slots[c.Upstream]++
-		}
-		d.passes.Go(func() { d.pass(ctx, c) })
-	}
+	d.open = func(c queue.Claim) { d.passes.Go(func() { d.pass(ctx, c) }) }
 	d.mu.Unlock()
 	helpers, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -166,30 +185,31 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return err
 }
 
-// follow ends a waiting claim whenever an upstream's state changes, and now and
-// then in any case: which upstreams mail waits for is counted at each claim.
+// follow ends a waiting claim whenever an upstream's state changes, and counts
+// now and then for which upstreams mail waits.
 func (d *Dispatcher) follow(ctx context.Context) {
-	recount := time.NewTicker(5 * time.Second)
-	defer recount.Stop()
+	again := time.NewTicker(5 * time.Second)
+	defer again.Stop()
 	for {
+		d.recount(ctx)
 		select {
 		case <-ctx.Done():
 			return
+		case <-again.C:
 		case <-d.Health.Changed():
-		case <-recount.C:
+			d.mu.Lock()
+			d.wake()
+			d.mu.Unlock()
 		}
-		d.mu.Lock()
-		d.wake()
-		d.mu.Unlock()
 	}
 }
 
 func (d *Dispatcher) claim(ctx context.Context) error {
 	for ctx.Err() == nil {
 		wait, cancel := context.WithCancel(ctx)
-		req := d.request(ctx, cancel)
-		claims, err := d.Session.Claim(wait, req)
+		claims, err := d.Session.Claim(wait, d.request(cancel))
 		cancel()
+		d.got(claims)
 		switch {
 		case errors.Is(err, queue.ErrPoisoned), errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
 			return err
@@ -197,60 +217,92 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 			d.Log.Warn("alert", "text", "mail cannot be taken from the queue: "+err.Error())
 			pause(ctx, time.Second)
 		}
-		d.mu.Lock()
-		for _, c := range claims {
-			d.open(c)
-		}
-		d.mu.Unlock()
 	}
 	return nil
 }
 
-// request says what can be taken now, and remembers how to take it back.
-func (d *Dispatcher) request(ctx context.Context, wake func()) queue.ClaimRequest {
+// request says what can be taken now, and remembers how to take it back. The
+// slots it asks for are taken from then on. While no mail is behind, half of
+// the free ones are left to fresh mail.
+func (d *Dispatcher) request(wake func()) queue.ClaimRequest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.wake = wake
 	d.turn++
-	r := queue.ClaimRequest{
-		Slots: map[string]int{}, Except: make(map[string]bool, len(d.lanes)),
-		Turn: d.turn, Aged: d.filing < maxFiling, Max: maxFiling - d.filing,
-	}
-	ready := true
+	d.asked = slots{}
+	r := queue.ClaimRequest{Except: make(map[string]bool, len(d.lanes)), Turn: d.turn, Aged: d.filing < maxFiling, Max: maxFiling - d.filing}
 	for lane, names := range d.lanes {
 		r.Except[lane] = true
-		if first := d.first(names); first != "" && d.free(first) > 0 {
-			r.Slots[first] = d.free(first)
+		first := d.first(names)
+		if n := d.free(first); n > 0 && d.asked[first] == 0 {
+			if !d.backlog {
+				n -= n / 2
+			}
+			d.asked[first] = n
+			d.slots[first] += n
+		}
+		if d.asked[first] > 0 {
 			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turn%4 == 3})
 		}
-		ready = ready && !slices.ContainsFunc(names, d.unwell)
 	}
 	if r.Max == 0 {
 		r.Except = nil
 	}
+	r.Slots = d.asked
 	slices.SortFunc(r.Lanes, func(a, b queue.LaneRequest) int { return strings.Compare(a.Lane, b.Lane) })
-	d.recount(ctx, ready)
 	return r
+}
+
+// got starts the passes of what a claim brought, in the slots it asked for.
+func (d *Dispatcher) got(claims []queue.Claim) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	brought := slots{}
+	for _, c := range claims {
+		if c.Upstream == "" {
+			d.filing++
+		} else {
+			d.slots[c.Upstream]++
+			brought[c.Upstream]++
+		}
+		d.open(c)
+	}
+	if len(d.asked) > 0 {
+		d.backlog = false
+	}
+	for u, n := range d.asked {
+		d.slots[u] -= n
+		d.backlog = d.backlog || brought[u] == n
+	}
+	d.asked = nil
 }
 
 // recount finds out anew which upstreams mail waits for. The lanes are counted
 // only when an upstream is not well.
-func (d *Dispatcher) recount(ctx context.Context, ready bool) {
-	var waiting []string
+func (d *Dispatcher) recount(ctx context.Context) {
+	d.mu.Lock()
+	ready := true
+	for _, names := range d.lanes {
+		ready = ready && !slices.ContainsFunc(names, d.unwell)
+	}
+	d.mu.Unlock()
+	var stats queue.Stats
 	if !ready {
-		stats, err := d.Store.Stats(ctx)
-		if err != nil {
+		var err error
+		if stats, err = d.Store.Stats(ctx); err != nil {
 			return
 		}
-		for lane, n := range stats.Lanes {
-			if n > 0 {
-				waiting = append(waiting, slices.DeleteFunc(slices.Clone(d.lanes[lane]), func(u string) bool { return !d.unwell(u) })...)
-			}
-		}
-		slices.Sort(waiting)
-		waiting = slices.Compact(waiting)
 	}
-	d.demand(waiting)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var waiting []string
+	for lane, n := range stats.Lanes {
+		if n > 0 {
+			waiting = append(waiting, slices.DeleteFunc(slices.Clone(d.lanes[lane]), func(u string) bool { return !d.unwell(u) })...)
+		}
+	}
+	slices.Sort(waiting)
+	d.demand(slices.Compact(waiting))
 }
 
 // want adds the upstreams of a lane that mail was just filed in. The caller
@@ -298,6 +350,15 @@ func (d *Dispatcher) free(name string) int {
 		n = min(n, 1)
 	}
 	return n - d.slots[name]
+}
+
+// release frees a slot. The caller holds d.mu.
+func (d *Dispatcher) release(upstream string) {
+	full := d.free(upstream) <= 0
+	d.slots[upstream]--
+	if full {
+		d.wake()
+	}
 }
 
 // drain waits for the open passes. Those past their dot have a minute to hear
@@ -367,5 +428,5 @@ func pause(ctx context.Context, t time.Duration) bool {
 	}
 }
 
-// slots counts the open passes of each upstream.
+// slots counts what each upstream carries.
 type slots map[string]int

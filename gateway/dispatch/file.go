@@ -40,10 +40,11 @@ type Now struct {
 // take its next step. Upstreams that refuse it for a while are left out, so
 // mail refused by one waits for the others without a timer; when all refuse it,
 // it waits for the first to be asked again. ok is false when no upstream may
-// ever send it.
+// ever send it; mail in doubt at an upstream that is gone waits for its release
+// before that is said.
 func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, now Now) (f queue.Filing, ok bool) {
-	names := p.Routes.eligibleFor(m)
-	if len(names) == 0 {
+	names := p.Routes.next(m)
+	if len(names) == 0 && m.InDoubt() == "" {
 		return f, false
 	}
 	open := slices.Clone(names)
@@ -55,10 +56,12 @@ func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, 
 		}
 	}
 	f.Age = p.age(m, now)
-	if len(open) == 0 {
+	switch {
+	case len(ends) == 0:
+	case len(open) == 0:
 		open = names
 		due = latest(due, slices.MinFunc(ends, time.Time.Compare))
-	} else if len(ends) > 0 {
+	default:
 		f.Age = earliest(f.Age, slices.MinFunc(ends, time.Time.Compare))
 	}
 	f.Lane, f.Due = p.Routes.lane(open), latest(due, m.Accepted).UTC()
@@ -73,16 +76,16 @@ func (p Policy) age(m *queue.Message, now Now) time.Time {
 	at = earliest(at, now.Time.Add(p.Expire-(now.Online-m.Online)))
 	for _, i := range m.Pending() {
 		if d := m.Recipients[i].Doubt; d != nil {
-			at = earliest(at, now.Time.Add(p.doubtWait(d)-(now.Online-d.Online)))
+			at = earliest(at, now.Time.Add(p.doubtWait(m, d)-(now.Online-d.Online)))
 		}
 	}
 	return at
 }
 
 // doubtWait is how long, online, only the upstream in doubt is asked.
-func (p Policy) doubtWait(d *queue.Doubt) time.Duration {
-	// An upstream that is gone from the configuration may come back by its name.
-	if d.Crash || p.Routes.find(d.Upstream) == nil {
+func (p Policy) doubtWait(m *queue.Message, d *queue.Doubt) time.Duration {
+	// One that is gone from the configuration, or from this sender, may come back.
+	if d.Crash || !slices.Contains(p.Routes.Eligible(m.ReversePath), d.Upstream) {
 		return crashRelease
 	}
 	return doubtRelease

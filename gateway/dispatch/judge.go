@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -52,12 +53,15 @@ func (p Policy) Judge(t Try, now Now) Judgement {
 func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	rcpt := t.Message.Recipients[i]
 	v, scope := relay.Classify(r.Stage, r.Reply, r.Err, rcpt.Address)
-	if r.InDoubt {
+	perm := r.Err == nil && r.Reply.Code/100 == 5
+	switch {
+	case r.InDoubt:
 		v, scope = relay.InDoubt, relay.ScopeSession
+	case perm && r.Stage == relay.Mail && t.Message.ReversePath == "" && scope == relay.ScopeUnknown:
+		scope = relay.ScopeSender // <> is not welcome here, whatever the message
 	}
 	a := answer(t.Upstream, r, now.Time)
 	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Refused: rcpt.Refused}
-	perm := r.Err == nil && r.Reply.Code/100 == 5
 	why := ""
 
 	j.Accepted = j.Accepted || r.Stage > relay.Rcpt
@@ -73,6 +77,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 			res.Doubt.Online = rcpt.Doubt.Online
 		}
 		j.Left, j.Counted = append(j.Left, i), true
+		j.refuse(queue.Refusal{Upstream: t.Upstream, Until: now.Time.Add(doubtRetry).UTC(), Answer: a})
 		why = "the connection was lost after the final dot: the same upstream is asked first, so that no second copy is sent"
 	case rcpt.Doubt != nil:
 		// Only a 2xx or the release ends a doubt; any other answer is "later".
@@ -85,18 +90,20 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	default:
 		why = "another upstream may take it (" + string(scope) + ")"
 		j.Counted = true
-		j.Sender = j.Sender || r.Stage == relay.Rcpt && scope == relay.ScopePolicy || scope == relay.ScopeSender
-		if perm && (scope == relay.ScopeUnknown || scope == relay.ScopeSize || scope == relay.ScopeMessage) && !slices.Contains(res.Refused, t.Upstream) {
+		j.Sender = j.Sender || scope == relay.ScopeSender
+		// Only what may be the message's fault counts towards its end.
+		blamed := perm && (scope == relay.ScopeUnknown || scope == relay.ScopeSize || scope == relay.ScopeMessage)
+		if blamed && !slices.Contains(res.Refused, t.Upstream) {
 			res.Refused = append(slices.Clone(res.Refused), t.Upstream)
 		}
-		if n := len(res.Refused); perm && n > 0 && n >= quorum(scope, t.Eligible) {
+		if blamed && len(res.Refused) >= quorum(scope, t.Eligible) {
 			res.State, v = queue.Failed, relay.Bounce
 			why = "refused for good by as many upstreams as it takes to believe it"
 		} else {
-			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: now.Time.Add(p.Schedule.Wait(t.Message.ID, t.Message.Tries+1)).UTC(), Perm: perm, Answer: a})
+			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: p.again(t, now), Perm: perm, Answer: a})
 		}
 	}
-	if upstreamScope(scope, r.Stage) && j.Fault.OK() {
+	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !errors.Is(r.Err, relay.ErrGivenUp) {
 		j.Fault = faultOf(scope, r, a, now.Time)
 	}
 	j.Results = append(j.Results, res)
@@ -104,14 +111,21 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		Stage: r.Stage.String(), Verdict: string(v), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text, Why: why}, i)
 }
 
+// again is when an upstream that refused the message may be asked once more.
+func (p Policy) again(t Try, now Now) time.Time {
+	return now.Time.Add(p.Schedule.Wait(t.Message.ID, t.Message.Tries+1)).UTC()
+}
+
 // stillInDoubt handles a retry that brought no 2xx. Two refusals after a crash,
 // or an account that no longer works, release the message.
 func (p Policy) stillInDoubt(j *Judgement, res *queue.RcptResult, t Try, scope relay.Scope, r relay.RcptResult, now Now) string {
 	d := *res.Doubt
-	if upstreamScope(scope, r.Stage) && scope != relay.ScopeAccount {
+	if upstreamScope(scope, r.Stage) && (scope != relay.ScopeAccount || r.Err != nil) {
 		return "the upstream that may hold a copy could not be asked"
 	}
-	d.Refused++
+	if last := t.Message.Recipients[res.Index].Last; d.Refused == 0 || now.Time.Sub(last.At) >= crashAgain {
+		d.Refused++
+	}
 	j.Counted = true
 	if scope == relay.ScopeAccount || d.Crash && d.Refused >= 2 {
 		res.Doubt = nil
@@ -120,8 +134,7 @@ func (p Policy) stillInDoubt(j *Judgement, res *queue.RcptResult, t Try, scope r
 	}
 	res.Doubt = &d
 	j.Left = append(j.Left, res.Index)
-	wait := max(crashAgain, p.Schedule.Wait(t.Message.ID, t.Message.Tries+1))
-	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: now.Time.Add(wait).UTC(), Answer: res.Last})
+	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: latest(p.again(t, now), now.Time.Add(crashAgain).UTC()), Answer: res.Last})
 	return "it may hold a copy, so it alone is asked again"
 }
 
@@ -163,7 +176,7 @@ func faultOf(s relay.Scope, r relay.RcptResult, a queue.Answer, now time.Time) h
 		f.Kind = health.Quota
 	case s == relay.ScopePolicy:
 		f.Kind = health.Policy
-	case r.Stage == relay.Auth: // 4xx: the service that checks passwords is ill
+	case r.Stage == relay.Auth && r.Err == nil: // 4xx: the service that checks passwords is ill
 		f.Kind, f.Until = health.Quota, now.Add(5*time.Minute)
 	}
 	return f

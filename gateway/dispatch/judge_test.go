@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 		{name: "the same upstream twice is one opinion", refused: []string{"a"}, r: reply(relay.Rcpt, 550, "", "no"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "the only upstream's opinion is enough", eligible: 1, r: reply(relay.Rcpt, 550, "", "no"), state: queue.Failed, verdict: relay.Bounce, counted: true},
 		{name: "a bare 4xx never ends anything", eligible: 1, r: reply(relay.Rcpt, 451, "", "no"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
-		{name: "lost at the dot", r: inDoubt, state: queue.Pending, verdict: relay.InDoubt, kind: health.Session, counted: true, doubted: true, left: true},
+		{name: "lost at the dot", r: inDoubt, state: queue.Pending, verdict: relay.InDoubt, kind: health.Session, refuse: true, counted: true, doubted: true, left: true},
 		{name: "delivered after all", doubt: at, r: reply(relay.Dot, 250, "2.0.0", "ok"), state: queue.Delivered, verdict: relay.Delivered},
 		{name: "in doubt, a 4xx is later and only there", doubt: at, r: reply(relay.Dot, 451, "4.3.0", "later"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true, doubted: true, left: true},
 		{name: "in doubt, unreachable", doubt: at, r: fault(relay.Connect, "refused"), state: queue.Pending, verdict: relay.Next, kind: health.Network, doubted: true},

@@ -20,11 +20,11 @@ type trip struct {
 	claim  queue.Claim
 	m      queue.Message // as it stands now
 	o      queue.Outcome
-	at     string // the upstream whose slot is held; "" none
+	at     string // the upstream whose slot is held; "" for a claim that must not send
 	tried  []string
 	rests  []int // recipients that ask nobody else in this pass
 	later  bool
-	stop   error // why the pass ended before its time
+	stop   error // why the pass ended before its time: a fault of ours
 }
 
 func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
@@ -45,61 +45,58 @@ func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 	for t.stop == nil && t.next() {
 		t.deliver(ctx)
 	}
-	switch {
-	case errors.Is(t.stop, queue.ErrCorrupt):
-		t.o.Hold = config.hold("its body is damaged on disk and cannot be sent; drop it, and check the disk", d.now())
-		t.end(ctx, "held")
-	case len(t.o.Attempts) == 0 && ctx.Err() != nil:
+	if len(t.o.Attempts) == 0 && ctx.Err() != nil {
 		t.giveBack()
-	default:
-		t.file()
-		t.end(ctx, "")
+		return
 	}
+	t.file(ctx)
+	t.end(ctx, "")
 }
 
 // next moves to the best upstream that has not been asked and has a free slot.
-// The first one is the lease's, whose slot the claim holds.
+// The claim brings the slot of the lease's upstream, which is asked first if it
+// still may be: the lease can be older than the configuration. The last slot is
+// kept until the end, so that a full disk bounds the results that wait for it.
 func (t *trip) next() bool {
 	now := time.Now()
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
-	if len(t.tried) > 0 || t.blocked(t.at, now) {
-		t.release()
-		u := t.d.first(t.left(now))
-		if u == "" || t.d.free(u) <= 0 {
-			return false
-		}
-		t.at = u
-		t.d.slots[u]++
+	left := t.left(now)
+	if len(t.tried) == 0 && slices.Contains(left, t.at) {
+		return true
 	}
-	return len(t.rcpts(t.at)) > 0
+	u := t.d.first(left)
+	if u == "" || t.d.free(u) <= 0 {
+		return false
+	}
+	t.d.release(t.at)
+	t.at = u
+	t.d.slots[u]++
+	return true
 }
 
-// rcpts lists whom upstream u is to be asked for. A recipient in doubt is
-// offered to nobody but the upstream that may hold its copy.
+// rcpts lists whom upstream u is to be asked for.
 func (t *trip) rcpts(u string) []int {
-	return slices.DeleteFunc(t.m.Pending(), func(i int) bool {
-		d := t.m.Recipients[i].Doubt
-		return slices.Contains(t.rests, i) || d != nil && d.Upstream != u
-	})
+	return slices.DeleteFunc(askable(&t.m, u), func(i int) bool { return slices.Contains(t.rests, i) })
 }
 
-// left lists who of the lane can still be asked in this pass. The caller holds
-// the dispatcher's mutex.
+// left lists who can still be asked in this pass. The caller holds the
+// dispatcher's mutex.
 func (t *trip) left(now time.Time) []string {
 	return slices.DeleteFunc(t.config.Routes.Eligible(t.m.ReversePath), func(n string) bool {
 		refused := func(r queue.Refusal) bool { return r.Upstream == n && r.Until.After(now) }
-		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || t.blocked(n, now)
+		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || len(t.rcpts(n)) == 0 || t.blocked(n, now)
 	})
 }
 
 // blocked notes as a refusal that an upstream relays nothing for this sender.
+// Who is in doubt there asks all the same.
 func (t *trip) blocked(upstream string, now time.Time) bool {
 	until := t.d.senders.until(upstream, t.m.ReversePath, now)
-	if until.IsZero() || t.m.InDoubt() == upstream {
+	if until.IsZero() || slices.ContainsFunc(t.rcpts(upstream), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
 		return false
 	}
-	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
+	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Perm: true, Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
 	return true
 }
 
@@ -107,28 +104,17 @@ func (t *trip) refused(r queue.Refusal) {
 	t.o.Refusals = append(slices.DeleteFunc(slices.Clone(t.o.Refusals), func(o queue.Refusal) bool { return o.Upstream == r.Upstream }), r)
 }
 
-// release frees the slot. The caller holds the dispatcher's mutex.
-func (t *trip) release() {
-	if t.at == "" {
-		return
-	}
-	full := t.d.free(t.at) <= 0
-	t.d.slots[t.at]--
-	if full {
-		t.d.wake()
-	}
-	t.at = ""
-}
-
+// leave gives back what the claim took.
 func (t *trip) leave() {
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
-	t.release()
-	if t.claim.Upstream == "" {
-		t.d.filing--
-		if t.d.filing == maxFiling-1 {
-			t.d.wake()
-		}
+	if t.at != "" {
+		t.d.release(t.at)
+		return
+	}
+	t.d.filing--
+	if t.d.filing == maxFiling-1 {
+		t.d.wake()
 	}
 }
 
@@ -154,11 +140,11 @@ func (t *trip) deliver(ctx context.Context) {
 	now := t.d.now()
 	j := t.config.Judge(try, now)
 	t.record(j)
-	if t.stop != nil && len(j.Results) == 0 {
-		open.Cancel()
-		return
+	if f := t.charge(u, j, now.Time); f.OK() && !try.Result.Served {
+		open.Cancel() // we broke it off: that says nothing about the upstream
+	} else {
+		open.Done(f)
 	}
-	open.Done(t.charge(u, j, now.Time))
 }
 
 // answered leaves out the recipients for whom we stopped before the dot: about
@@ -186,10 +172,7 @@ func (t *trip) charge(u string, j Judgement, now time.Time) health.Fault {
 }
 
 func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
-	e := relay.Envelope{ReversePath: t.m.ReversePath, Size: t.m.Size, EightBit: t.m.EightBit}
-	if r := t.config.Routes.find(u); r != nil {
-		e.ReversePath = r.From(e.ReversePath)
-	}
+	e := relay.Envelope{ReversePath: t.config.Routes.from(u, t.m.ReversePath), Size: t.m.Size, EightBit: t.m.EightBit}
 	for _, i := range rcpts {
 		e.Recipients = append(e.Recipients, t.m.Recipients[i].Address)
 	}
@@ -205,14 +188,11 @@ func (t *trip) others() bool {
 }
 
 // beforeDot puts on record which upstream is about to be sent the dot, and
-// hears whether a person has stopped the message.
+// hears whether a person has stopped the message. The record is for everybody
+// who is asked for there, since other dots may follow this one.
 func (t *trip) beforeDot(u string, rcpts []int) func(context.Context, []int, []relay.RcptResult) error {
-	return func(ctx context.Context, accepted []int, _ []relay.RcptResult) error {
-		asked := make([]int, len(accepted))
-		for k, i := range accepted {
-			asked[k] = rcpts[i]
-		}
-		return t.d.Session.MarkDot(ctx, t.claim, asked, u, t.o.Rcpts)
+	return func(ctx context.Context, _ []int, _ []relay.RcptResult) error {
+		return t.d.Session.MarkDot(ctx, t.claim, rcpts, u, t.o.Rcpts)
 	}
 }
 
@@ -237,20 +217,24 @@ func (t *trip) record(j Judgement) {
 }
 
 // file decides where the pending rest waits.
-func (t *trip) file() {
+func (t *trip) file(ctx context.Context) {
 	now := t.d.now()
-	t.o.Refusals = slices.DeleteFunc(t.o.Refusals, func(r queue.Refusal) bool { return !r.Until.After(now.Time) })
-	if t.o = t.config.silent(&t.claim.Message, t.o, now); t.o.Hold.Reason != "" || len(t.m.Pending()) == 0 {
+	t.o.Refusals = slices.DeleteFunc(slices.Clone(t.o.Refusals), func(r queue.Refusal) bool { return !r.Until.After(now.Time) })
+	t.o = t.config.silent(&t.claim.Message, t.o, now)
+	if errors.Is(t.stop, queue.ErrCorrupt) || errors.Is(t.stop, queue.ErrNotFound) {
+		t.o.Hold = t.config.hold("its body is damaged on disk and cannot be sent; drop it, and check the disk", now)
+	}
+	if t.o.Hold.Reason != "" || len(t.m.Pending()) == 0 {
 		return
 	}
 	due := now.Time
 	switch {
-	case slices.ContainsFunc(t.o.Attempts, func(a queue.Attempt) bool { return a.Verdict == string(relay.InDoubt) }):
-		due = now.Time.Add(doubtRetry)
 	case t.later:
 		due = now.Time.Add(t.config.Schedule.Wait(t.m.ID, t.m.Tries+1))
-	case t.stop != nil: // a local fault, charged to nobody
+	case errors.Is(t.stop, queue.ErrHeld), errors.Is(t.stop, queue.ErrDropped), ctx.Err() != nil:
+	case t.stop != nil: // charged to nobody
 		due = now.Time.Add(time.Minute)
+		t.d.Log.Warn("alert", "id", t.m.ID, "text", "it could not be sent for a fault of this machine: "+queue.Printable(t.stop.Error(), maxText))
 	case len(t.o.Attempts) == 0: // the upstream was lost between claim and pass
 		due = now.Time.Add(soon)
 	}

@@ -98,27 +98,41 @@ func tagOf(list []Route) string {
 // lane names the lane of mail that the given upstreams can take next.
 func (rs Routes) lane(names []string) string { return rs.tag + ":" + strings.Join(names, ",") }
 
-// parse reads a lane back; nil for a lane of another list.
-func (rs Routes) parse(lane string) []string {
-	tag, names, ok := strings.Cut(lane, ":")
+// parse reads a lane back, and says whether it is one of this list. A lane of
+// nobody is: there mail in doubt at an upstream that is gone waits for its age.
+func (rs Routes) parse(lane string) (names []string, ok bool) {
+	tag, list, ok := strings.Cut(lane, ":")
 	if !ok || tag != rs.tag {
-		return nil
+		return nil, false
 	}
-	return strings.Split(names, ",")
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' }), true
 }
 
-func (rs Routes) find(name string) *Route {
-	if i := slices.IndexFunc(rs.list, func(r Route) bool { return r.Name == name }); i >= 0 {
-		return &rs.list[i]
+// from is the reverse-path that an upstream is told.
+func (rs Routes) from(upstream, reversePath string) string {
+	for _, r := range rs.list {
+		if r.Name == upstream {
+			return r.From(reversePath)
+		}
 	}
-	return nil
+	return reversePath
 }
 
-// eligibleFor is who may take the next step of m: those that may send for it,
-// or, in doubt, the one that may hold a copy.
-func (rs Routes) eligibleFor(m *queue.Message) []string {
-	if u := m.InDoubt(); u != "" {
-		return []string{u}
+// next lists who can take the next step of m: those that may send for it and
+// have a recipient to be asked for.
+func (rs Routes) next(m *queue.Message) []string {
+	names := rs.Eligible(m.ReversePath)
+	if m.InDoubt() == "" {
+		return names
 	}
-	return rs.Eligible(m.ReversePath)
+	return slices.DeleteFunc(names, func(n string) bool { return len(askable(m, n)) == 0 })
+}
+
+// askable lists the recipients that an upstream may be asked for. One in doubt
+// is offered to nobody but the upstream that may hold its copy.
+func askable(m *queue.Message, upstream string) []int {
+	return slices.DeleteFunc(m.Pending(), func(i int) bool {
+		d := m.Recipients[i].Doubt
+		return d != nil && d.Upstream != upstream
+	})
 }

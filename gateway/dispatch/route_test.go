@@ -57,15 +57,18 @@ func TestDefaultFrom(t *testing.T) {
 func TestLaneOfAnotherListIsUnknown(t *testing.T) {
 	a := NewRoutes([]Route{{Name: "a"}, {Name: "b"}})
 	lane := a.lane([]string{"a", "b"})
-	if got := a.parse(lane); !slices.Equal(got, []string{"a", "b"}) {
-		t.Errorf("parse(%q) = %v", lane, got)
+	if got, ok := a.parse(lane); !ok || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("parse(%q) = %v, %v", lane, got, ok)
+	}
+	if got, ok := a.parse(a.lane(nil)); !ok || len(got) != 0 {
+		t.Errorf("the lane of nobody is %v, %v", got, ok)
 	}
 	for name, other := range map[string]Routes{
 		"another order": NewRoutes([]Route{{Name: "b"}, {Name: "a"}}),
 		"one more":      NewRoutes([]Route{{Name: "a"}, {Name: "b"}, {Name: "c"}}),
 		"other senders": NewRoutes([]Route{{Name: "a", Senders: []string{"@x"}}, {Name: "b"}}),
 	} {
-		if got := other.parse(lane); got != nil {
+		if got, ok := other.parse(lane); ok {
 			t.Errorf("%s: the old lane still reads as %v", name, got)
 		}
 	}

@@ -21,26 +21,30 @@ const (
 	blockMax    = 24 * time.Hour
 	blockWindow = 10 * time.Minute
 	blockMany   = 3
-	blockKept   = 10_000
+	blockKept   = 1000
 )
 
-// refuse notes a refusal and says whether many senders have met it lately.
+// refuse notes a refusal and says whether many senders have met it lately. The
+// null reverse-path is none of them: who refuses it refuses nobody else.
 func (s senders) refuse(upstream, reversePath string, now time.Time) (many bool) {
 	if len(s) >= blockKept { // forged senders must not fill the memory
 		clear(s)
 	}
 	k := senderAt{upstream, reversePath}
 	b := s[k]
-	b.wait = min(max(2*b.wait, blockFirst), blockMax)
-	b.at, b.until = now, now.Add(b.wait)
+	if !b.until.After(now) { // of deliveries that were under way together one counts
+		b.wait = min(max(2*b.wait, blockFirst), blockMax)
+		b.until = now.Add(b.wait)
+	}
+	b.at = now
 	s[k] = b
 	n := 0
 	for k, b := range s {
-		if k.upstream == upstream && now.Sub(b.at) < blockWindow {
+		if k.upstream == upstream && k.reversePath != "" && now.Sub(b.at) < blockWindow {
 			n++
 		}
 	}
-	return n >= blockMany
+	return n >= blockMany && reversePath != ""
 }
 
 // accept forgets it: the upstream took a recipient from this sender.

@@ -22,12 +22,19 @@ func (t *trip) end(ctx context.Context, event string) {
 	if needsNotice(t.o) {
 		t.config.notice(&t.m, &t.o, t.d.Hostname, t.d.header(ctx, t.m.ID), now)
 	}
+	t.d.mu.Lock()
+	for _, n := range t.o.Spawn {
+		t.d.filed(n.Lane)
+	}
+	if t.o.Lane != "" {
+		t.d.filed(t.o.Lane)
+	}
+	t.d.mu.Unlock()
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
 		err := t.d.Session.Settle(ctx, t.claim, t.o)
 		if err == nil {
 			t.log(event)
-			t.d.known(t.o)
 			return
 		}
 		t.d.Log.Warn("settle-retry", "id", t.m.ID, "text", err.Error(), "results", t.results())
@@ -45,22 +52,10 @@ func (t *trip) end(ctx context.Context, event string) {
 func needsNotice(o queue.Outcome) bool {
 	for _, r := range o.Rcpts {
 		if r.State == queue.Failed || r.State == queue.Expired {
-			return o.Hold.Reason == ""
+			return true
 		}
 	}
 	return false
-}
-
-// known learns the lanes an outcome filed mail in.
-func (d *Dispatcher) known(o queue.Outcome) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if o.Lane != "" {
-		d.learn(o.Lane)
-	}
-	for _, n := range o.Spawn {
-		d.learn(n.Lane)
-	}
 }
 
 // results is what a person needs to know when a settle fails for good.
@@ -109,6 +104,7 @@ func (t *trip) log(event string) {
 
 func (t *trip) logPending(l *slog.Logger, event string, attrs []any) {
 	switch {
+	case t.o.Hold.Reason != "": // which is told below
 	case event == "in-doubt":
 		l.Warn("in-doubt", append(attrs, "why", "the wait is over: another upstream may be asked, a second copy is possible")...)
 	case t.m.InDoubt() != "":

@@ -34,6 +34,13 @@ type peer struct {
 	bodies []string
 }
 
+// plays changes the script while the world runs.
+func (p *peer) plays(script func(int, relay.Delivery) *relay.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.script = script
+}
+
 func (p *peer) set(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,6 +141,8 @@ type world struct {
 	d       *Dispatcher
 	peers   map[string]*peer
 	wrap    func(queue.Session) queue.Session
+	edit    func(*Config)
+	online  time.Duration // odometer of the last run
 	end     func()
 }
 
@@ -175,7 +184,9 @@ func (w *world) start(names []string) {
 		defer close(done)
 		_ = w.d.Run(dctx)
 	}()
+	w.health.AtLeast(w.online)
 	w.end = func() {
+		w.online = w.health.Odometer()
 		dcancel()
 		<-done
 		cancel()
@@ -195,11 +206,40 @@ func (w *world) config(names []string) Config {
 		c.Upstreams[n] = Upstream{Relay: w.peers[n], Slots: 16}
 	}
 	c.Routes = NewRoutes(routes)
+	if w.edit != nil {
+		w.edit(&c)
+	}
 	return c
 }
 
-// submit does what the front door does.
+// restart starts again with what it had, after a change of edit or wrap.
+func (w *world) restart(names []string) {
+	w.end()
+	w.start(names)
+}
+
+// do has a person do something to all mail.
+func (w *world) do(v queue.Verb) {
+	w.t.Helper()
+	states := []queue.State{queue.Queued, queue.Leased, queue.Held}
+	if _, err := w.store.Apply(context.Background(), queue.Filter{States: states}, queue.Op{Verb: v, Reason: "by the test", By: "operator", At: time.Now(), Notice: w.d.Notice}); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// lost is an upstream that took the dot and was not heard of again.
+func lost(d relay.Delivery) *relay.Result {
+	r := all(d, relay.RcptResult{Stage: relay.Dot, Err: errors.New("connection reset"), InDoubt: true})
+	return &r
+}
+
 func (w *world) submit(from string, rcpts ...string) queue.ID {
+	w.t.Helper()
+	return w.submitAt(time.Now(), from, rcpts...)
+}
+
+// submitAt does what the front door does.
+func (w *world) submitAt(at time.Time, from string, rcpts ...string) queue.ID {
 	w.t.Helper()
 	id := queue.NewID()
 	draft, err := w.session.NewDraft(context.Background(), id)
@@ -207,7 +247,7 @@ func (w *world) submit(from string, rcpts ...string) queue.ID {
 		w.t.Fatal(err)
 	}
 	fmt.Fprintf(draft, "Subject: %s\r\n\r\nhello\r\n", id)
-	n := queue.NewMessage{ID: id, Accepted: time.Now().UTC(), ReversePath: from, Recipients: rcpts}
+	n := queue.NewMessage{ID: id, Accepted: at.UTC(), ReversePath: from, Recipients: rcpts}
 	first := w.d.File(&n)
 	c, err := draft.Commit(context.Background(), first, n)
 	if err != nil {

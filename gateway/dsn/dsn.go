@@ -23,10 +23,17 @@ type Report struct {
 	Now      time.Time
 }
 
+// MaxRecipients is of how many recipients a notice surely tells all. Of more it
+// tells as long as there is room.
+const MaxRecipients = 100
+
+// A notice must stay below queue.MaxNotice. Quoted-printable makes three octets
+// of one at worst, and soft line breaks.
 const (
-	maxHeader = 32 << 10
+	maxHeader = 16 << 10
+	maxHuman  = 24 << 10
+	maxStatus = 96 << 10
 	maxText   = 400 // octets of an upstream's answer
-	maxShown  = 100 // recipients in the part for people; the report lists all
 )
 
 // Failure builds the notice to the sender of r.Message, which must not have
@@ -91,8 +98,8 @@ func (r Report) human() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Your message of %s could not be delivered to:\n", r.Message.Accepted.Format("2 January 2006, 15:04 MST"))
 	for i, e := range r.Ended {
-		if i == maxShown {
-			fmt.Fprintf(&b, "\n  … and %d more; the report below lists all.\n", len(r.Ended)-i)
+		if b.Len() > maxHuman {
+			fmt.Fprintf(&b, "\n  … and %d more, see the report below.\n", len(r.Ended)-i)
 			break
 		}
 		fmt.Fprintf(&b, "\n  %s\n", queue.Printable(e.Address, 320))
@@ -118,6 +125,9 @@ func (r Report) status() []byte {
 	line("Reporting-MTA: dns; %s", r.Hostname)
 	line("Arrival-Date: %s", r.Message.Accepted.Format(time.RFC1123Z))
 	for _, e := range r.Ended {
+		if b.Len() > maxStatus {
+			break
+		}
 		line("")
 		line("Final-Recipient: rfc822; %s", printASCII(e.Address, 320))
 		line("Action: failed")

@@ -127,17 +127,26 @@ func TestHostileAnswer(t *testing.T) {
 	}
 }
 
+// TestManyRecipientsStaySmall holds that the store takes a notice, whatever is
+// in it, and that MaxRecipients always have room.
 func TestManyRecipientsStaySmall(t *testing.T) {
-	var rs []queue.Recipient
-	for i := range 1000 {
-		rs = append(rs, failed(fmt.Sprintf("user%d@example.net", i), strings.Repeat("no ", 500)))
-	}
-	n := Failure(report(rs...))
-	if len(n.Body) > 1<<20 {
-		t.Errorf("%d octets", len(n.Body))
-	}
-	_, _, texts := parts(t, n.Body)
-	if got := strings.Count(texts[1], "Final-Recipient:"); got != 1000 {
-		t.Errorf("%d recipients are reported", got)
+	for _, n := range []int{MaxRecipients, 1000} {
+		var rs []queue.Recipient
+		for i := range n {
+			rs = append(rs, failed(fmt.Sprintf("user%d@%s.example.net", i, strings.Repeat("é", 150)), strings.Repeat("ü=\x00", 500)))
+		}
+		r := report(rs...)
+		r.Header = bytes.Repeat([]byte("X: é=\x00\r\n"), 10_000)
+		body := Failure(r).Body
+		if len(body) > queue.MaxNotice {
+			t.Errorf("%d octets for %d recipients", len(body), n)
+		}
+		_, kinds, texts := parts(t, body)
+		if len(kinds) != 3 {
+			t.Errorf("parts %v", kinds)
+		}
+		if got := strings.Count(texts[1], "Final-Recipient:"); got < MaxRecipients {
+			t.Errorf("%d of %d recipients are reported", got, n)
+		}
 	}
 }
