@@ -471,6 +471,49 @@ func TestLotsAreBounded(t *testing.T) {
 	}
 }
 
+func TestLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := inbox{bell: make(chan struct{}, 1)}
+		put := func(n int) {
+			for range n {
+				if err := in.put(&request{}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		lingers := func(n int) time.Duration {
+			start := time.Now()
+			in.linger(n, time.Second)
+			return time.Since(start)
+		}
+		put(3)
+		if d := lingers(3); d != 0 {
+			t.Errorf("waited %v for those who were there", d)
+		}
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			put(2) // not all
+			time.Sleep(100 * time.Millisecond)
+			put(1)
+		}()
+		if d := lingers(6); d != 200*time.Millisecond {
+			t.Errorf("waited %v for those who came", d)
+		}
+		if d := lingers(7); d != time.Second {
+			t.Errorf("waited %v for one who never came", d)
+		}
+		if lot, _ := in.take(nil); len(lot) != 6 {
+			t.Errorf("%d in the lot", len(lot))
+		}
+		put(1) // after all that the bell rings for one
+		<-in.bell
+		in.close()
+		if d := lingers(7); d != 0 {
+			t.Errorf("waited %v at the end", d)
+		}
+	})
+}
+
 func TestDraftHoldsOnePart(t *testing.T) {
 	b := newBench(t, Options{noSync: true, Ballast: -1})
 	d, err := b.ses.NewDraft(t.Context(), queue.NewID())
