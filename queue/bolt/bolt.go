@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -112,8 +113,8 @@ func open(o Options) (_ *Store, err error) {
 		close(s.stopped)
 		return s, s.read()
 	}
-	if err := os.WriteFile(s.path(filePID), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil && !noSpace(err) {
-		return nil, err
+	if err := os.WriteFile(s.path(filePID), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
+		s.log.Warn("alert", slog.String("why", "the process number could not be written beside the queue"), slog.Any("error", err))
 	}
 	if err := s.ready(o, poison); err != nil {
 		return nil, err
@@ -191,11 +192,28 @@ func blank(f *os.File) (bool, error) {
 
 // busy names the process that has the queue, if it is known.
 func busy(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, filePID))
-	if pid, perr := strconv.Atoi(string(b)); err == nil && perr == nil {
+	if pid, ok := server(dir); ok {
 		return fmt.Errorf("%w: process %d has it open", queue.ErrBusy, pid)
 	}
 	return fmt.Errorf("%w: another mailroam command has it open", queue.ErrBusy)
+}
+
+// server reads which process serves the queue. One that was killed has left its
+// number behind.
+func server(dir string) (pid int, alive bool) {
+	b, err := os.ReadFile(filepath.Join(dir, filePID))
+	if err != nil {
+		return 0, false
+	}
+	if pid, err = strconv.Atoi(string(b)); err != nil {
+		return 0, false
+	}
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return 0, false
+	}
+	err = p.Signal(syscall.Signal(0)) // asks only; a process of another user refuses
+	return pid, err == nil || errors.Is(err, syscall.EPERM)
 }
 
 // ready does what comes between a sound file and the first request.

@@ -171,6 +171,10 @@ func (p *picker) take(index string, keys [][]byte, upstream string, aged bool) {
 			p.w.del(index, k)
 			if v != nil {
 				p.w.quarantine(id, err)
+				p.w.tally.queued--
+				if index == bDue {
+					p.w.tally.lane(laneOf(k), -1)
+				}
 			}
 			continue
 		}

@@ -130,33 +130,13 @@ func TestTortureSmallDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ses, err := s.Join(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for round := range 3 {
-		var cs []queue.Claim
-		for {
-			n := queue.NewMessage{ID: queue.NewID(), Recipients: []string{"b@example.org"}}
-			d, err := ses.NewDraft(t.Context(), n.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = io.WriteString(d, crashBody(n.ID, 100_000))
-			var c queue.Claim
-			if err == nil {
-				c, err = d.Commit(t.Context(), "up", n)
-			}
-			d.Abort()
-			if errors.Is(err, queue.ErrFull) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			cs = append(cs, c)
-		}
+		cs := fillUp(t, ses)
 		if len(cs) < 50 {
 			t.Fatalf("only %d messages found room", len(cs))
 		}
@@ -171,6 +151,56 @@ func TestTortureSmallDisk(t *testing.T) {
 	case <-s.Poisoned():
 		t.Error("a full disk has poisoned the store")
 	default:
+	}
+
+	// A start on a disk without any room is no failure.
+	id := fillUp(t, ses)[0].ID
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	filler, err := os.Create(filepath.Join(disk, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	for {
+		if _, err := filler.Write(make([]byte, 4096)); err != nil {
+			break
+		}
+	}
+	if s, err = bolt.Open(bolt.Options{Dir: dir, Ballast: 4 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if ses, err = s.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Get(t.Context(), id); err != nil || m.InDoubt() != "up" {
+		t.Errorf("message %+v, %v", m, err)
+	}
+}
+
+// fillUp stores mail, born leased, until there is no room.
+func fillUp(t *testing.T, ses queue.Session) (cs []queue.Claim) {
+	t.Helper()
+	for {
+		n := queue.NewMessage{ID: queue.NewID(), Recipients: []string{"b@example.org"}}
+		d, err := ses.NewDraft(t.Context(), n.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(d, crashBody(n.ID, 100_000))
+		var c queue.Claim
+		if err == nil {
+			c, err = d.Commit(t.Context(), "up", n)
+		}
+		d.Abort()
+		if errors.Is(err, queue.ErrFull) {
+			return cs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs = append(cs, c)
 	}
 }
 
