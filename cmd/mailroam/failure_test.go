@@ -51,6 +51,23 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// What a script reads as the whole output must be the whole output.
+func TestOutputThatIsLost(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	var b bytes.Buffer
+	out := &output{to: full}
+	a := &app{out: out, err: &b, program: "mailroam"}
+	root := a.root()
+	root.SetArgs([]string{"version"})
+	if code := out.exit(a, root.Execute()); code != exIO || !strings.Contains(b.String(), "writing the output") || !strings.Contains(b.String(), "df -h") {
+		t.Errorf("exit code %d, said %q", code, b.String())
+	}
+}
+
 func TestShellWord(t *testing.T) {
 	for in, want := range map[string]string{
 		"/etc/mailroam/config.toml": "/etc/mailroam/config.toml",

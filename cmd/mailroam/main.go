@@ -20,6 +20,7 @@ func run() int {
 	defer stop()
 	// A second signal ends the process at once: whoever asks twice is in a hurry.
 	context.AfterFunc(ctx, stop)
-	a := &app{out: os.Stdout, err: os.Stderr, program: os.Args[0], colour: wantsColour(os.Stdout)}
-	return a.exit(a.root().ExecuteContext(ctx))
+	out := &output{to: os.Stdout}
+	a := &app{out: out, err: os.Stderr, program: os.Args[0], colour: wantsColour(os.Stdout)}
+	return out.exit(a, a.root().ExecuteContext(ctx))
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"mailroam/gateway/admin"
 	"mailroam/queue"
 )
 
@@ -46,7 +48,7 @@ func (a *app) actCommand(v action) *cobra.Command {
 			if asJSON {
 				return printJSON(a.out, done)
 			}
-			a.printAffected(v, done)
+			a.printAffected(v, done, wished(c.Context(), client, v.verb, done))
 			return nil
 		},
 	}
@@ -58,7 +60,27 @@ func (a *app) actCommand(v action) *cobra.Command {
 // maxListed bounds the IDs that are printed one by one.
 const maxListed = 20
 
-func (a *app) printAffected(v action, done queue.Affected) {
+// wished finds those that are still being sent: until the next dot or the end
+// of the attempt the verb is only a wish.
+func wished(ctx context.Context, client *admin.Client, verb queue.Verb, done queue.Affected) map[queue.ID]bool {
+	if queue.WantOf(verb) == queue.WantNothing || len(done.IDs) == 0 || len(done.IDs) > maxListed {
+		return nil // or none is printed
+	}
+	var s admin.Selection
+	for _, id := range done.IDs {
+		s.IDs = append(s.IDs, id.String())
+	}
+	still := map[queue.ID]bool{}
+	for m, err := range client.Messages(ctx, s) {
+		if err != nil {
+			return still
+		}
+		still[m.ID] = m.State == queue.Leased
+	}
+	return still
+}
+
+func (a *app) printAffected(v action, done queue.Affected, wished map[queue.ID]bool) {
 	if done.Matched == 0 {
 		fmt.Fprintln(a.out, "No message matches.")
 		return
@@ -66,7 +88,11 @@ func (a *app) printAffected(v action, done queue.Affected) {
 	fmt.Fprintf(a.out, "%s %s.\n", count(done.Changed, "message"), v.did)
 	if len(done.IDs) <= maxListed {
 		for _, id := range done.IDs {
-			fmt.Fprintln(a.out, "  "+id.String())
+			line := "  " + id.String()
+			if wished[id] {
+				line += "  is being sent: " + v.did + " unless this attempt delivers it"
+			}
+			fmt.Fprintln(a.out, line)
 		}
 	}
 	if left := done.Matched - done.Changed; left > 0 {

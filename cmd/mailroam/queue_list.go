@@ -64,7 +64,7 @@ func (a *app) listTable(ms []queue.Message, now time.Time) *table {
 	t.heading("ID", "STATE", "AGE", "SIZE", "FROM", "TO", "TRIES", "NEXT", "LAST ANSWER")
 	for _, m := range ms {
 		t.add(cell{m.ID.String(), bold}, stateCell(m), cell{text: span(now.Sub(m.Accepted))}, cell{text: octets(m.Size)},
-			cell{text: sender(m)}, cell{text: recipients(m)}, cell{text: fmt.Sprint(m.Tries)}, cell{text: nextStep(m, now)}, cell{text: lastAnswer(m)})
+			cell{text: sender(m)}, cell{text: recipients(m)}, cell{text: fmt.Sprint(attempts(m))}, cell{text: nextStep(m, now)}, cell{text: lastAnswer(m)})
 	}
 	return t
 }
@@ -126,6 +126,10 @@ func lastAnswer(m queue.Message) string {
 	return text
 }
 
+// attempts counts what was tried, also what did not count for the back-off. The
+// timeline of a message that was tried often holds the last ones only.
+func attempts(m queue.Message) int { return max(len(m.Attempts), m.Tries) }
+
 // upstreamOf names where the message is, or was last tried.
 func upstreamOf(m queue.Message) string {
 	if at := m.InDoubt(); at != "" {
@@ -159,7 +163,7 @@ type rowRcpt struct {
 func rowOf(m queue.Message) row {
 	r := row{
 		ID: m.ID, State: m.State, From: m.ReversePath, To: []rowRcpt{}, Size: m.Size, Accepted: m.Accepted,
-		Upstream: upstreamOf(m), Attempts: m.Tries, Last: lastAnswer(m),
+		Upstream: upstreamOf(m), Attempts: attempts(m), Last: lastAnswer(m),
 	}
 	if !m.Due.IsZero() {
 		r.Due = &m.Due
