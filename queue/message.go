@@ -62,7 +62,7 @@ type Message struct {
 	Held     Hold      `json:"held,omitzero"`     // why and since when, in state Held
 	Released time.Time `json:"released,omitzero"` // when a person last let it go: 30 days count from here
 	Ended    time.Time `json:"ended,omitzero"`    // in state Done
-	Tries    int       `json:"attempts"`          // passes that counted
+	Tries    int       `json:"counted"`           // passes that counted for the back-off
 	Attempts []Attempt `json:"timeline"`          // the last MaxAttempts, oldest first
 	Refusals []Refusal `json:"refusals,omitempty"`
 }
@@ -77,10 +77,10 @@ type Client struct {
 // again. Dispatch decides it; stores only obey.
 type Filing struct {
 	Lane string    `json:"lane"` // "" must be filed anew before it is sent
-	Due  time.Time `json:"due"`
+	Due  time.Time `json:"due,omitzero"`
 	// Age is the earliest moment at which the clock alone may change what
 	// happens to the message; no lane filters it. Zero: never.
-	Age time.Time `json:"age"`
+	Age time.Time `json:"age,omitzero"`
 }
 
 // Hold is why a message waits for a person.

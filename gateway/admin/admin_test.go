@@ -225,6 +225,22 @@ func TestPartsOfIDs(t *testing.T) {
 	}
 }
 
+// Whether a message that is being sent obeys is not known yet, and the log says
+// so: the next line may be that it was delivered.
+func TestWishIsLoggedAsOne(t *testing.T) {
+	r := run(t, nil)
+	a := id(t, "A")
+	r.add(t, a, "ann@example.org", "bob@example.net")
+	request := queue.ClaimRequest{Lanes: []queue.LaneRequest{{Lane: "work", Upstream: "work"}}, Slots: map[string]int{"work": 1}}
+	if cs, err := r.session.Claim(t.Context(), request); err != nil || len(cs) != 1 {
+		t.Fatalf("%v, %v", cs, err)
+	}
+	r.apply(t, queue.OpHold, Selection{IDs: []string{a.String()}})
+	if want := `msg=held id=` + a.String() + ` text="held by the operator, unless the attempt under way delivers it"`; !strings.Contains(r.log.String(), want) {
+		t.Errorf("log %s", r.log.String())
+	}
+}
+
 func TestApply(t *testing.T) {
 	var told []queue.ID
 	r := run(t, func(o *Options) {

@@ -76,7 +76,7 @@ func remedy(u Upstream) string {
 	}
 	switch u.Kind {
 	case health.Account:
-		return "Log in at this provider to see whether the account is in order, correct username or password in the config, and send the gateway SIGHUP." + again
+		return "Correct username, password or what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order." + again
 	case health.Identity:
 		return "Whoever answers there could not prove to be it, so neither mail nor password goes there: look at the certificate, and at ?ca= and ?servername= in its urls."
 	case health.Quota:

@@ -36,7 +36,7 @@ func TestAdvice(t *testing.T) {
 		{"at the start", []Upstream{fresh, home}, nil},
 		{"the last is down", []Upstream{up, homeDown}, nil},
 		{"second choice", []Upstream{down, home}, []string{`Running on choice 2, "home": "work" is down for 1m30s: connection refused. It is used again by itself`}},
-		{"a dead password", []Upstream{locked, home}, []string{"correct username or password in the config, and send the gateway SIGHUP. It is tried again at 2026-03-01T13:00:00Z."}},
+		{"a dead password", []Upstream{locked, home}, []string{"what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order. It is tried again at 2026-03-01T13:00:00Z."}},
 		{"a stranger", []Upstream{stranger, home}, []string{"could not prove to be it"}},
 		{"a dead password in reserve", []Upstream{up, homeLocked}, []string{`"home" is cooling`}},
 		{"back, not trusted", []Upstream{back, home}, []string{`"work" is back and must answer once more to be trusted. Nothing to do.`}},

@@ -213,7 +213,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 	op := queue.Op{Verb: verb, Reason: reason, By: "operator", At: time.Now().UTC(), Notice: s.Notice}
 	done, err := s.Store.Apply(r.Context(), f, op)
 	if done.Changed > 0 {
-		s.note(verb, reason, done)
+		s.note(r.Context(), verb, reason, done)
 		s.Wake()
 	}
 	if err != nil {
@@ -224,13 +224,18 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 }
 
 // note logs what a person ended or stopped; what was set going logs itself.
-func (s *Server) note(verb queue.Verb, reason string, done queue.Affected) {
+// Of a message that is being sent it is not known yet whether it obeys.
+func (s *Server) note(ctx context.Context, verb queue.Verb, reason string, done queue.Affected) {
 	event, ok := map[queue.Verb]string{queue.OpHold: "held", queue.OpFail: "failed", queue.OpDrop: "failed"}[verb]
 	if !ok {
 		return
 	}
 	for _, id := range done.IDs {
-		s.Log.Info(event, "id", id.String(), "text", reason)
+		text := reason
+		if m, err := s.Store.Get(ctx, id); err == nil && m.State == queue.Leased {
+			text += ", unless the attempt under way delivers it"
+		}
+		s.Log.Info(event, "id", id.String(), "text", text)
 	}
 	if more := done.Changed - len(done.IDs); more > 0 {
 		s.Log.Info(event, "text", fmt.Sprintf("%d more %s", more, reason))
