@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -20,6 +21,9 @@ var (
 	errReplySyntax = errors.New("not an SMTP reply")
 	errEarly       = errors.New("a reply came before its command")
 	errUnexpected  = errors.New("a reply that has no meaning here")
+
+	// For people who do not know what EOF is.
+	errHungUp = fmt.Errorf("the server closed the connection without a reply (%w)", io.EOF)
 )
 
 // readReply reads one reply (RFC 5321 4.2). It accepts a code alone on its
@@ -67,6 +71,9 @@ func readLine(r *bufio.Reader, budget int) (line []byte, n int, err error) {
 	}
 	if n > budget {
 		return nil, n, errReplySize
+	}
+	if err == io.EOF {
+		return nil, n, errHungUp
 	}
 	if err != nil {
 		return nil, n, err

@@ -62,6 +62,8 @@ func TestReadReplyRefuses(t *testing.T) {
 	} {
 		if r, err := readReply(bufio.NewReader(strings.NewReader(in))); !errors.Is(err, want) {
 			t.Errorf("%.40q: got %v, %v; want %v", in, r, err, want)
+		} else if want == io.EOF && !strings.Contains(err.Error(), "closed the connection") {
+			t.Errorf("%.40q: %q tells a person nothing", in, err)
 		}
 	}
 }
