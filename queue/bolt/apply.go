@@ -137,12 +137,10 @@ func (w *txn) do(r *record, l *lease, op queue.Op) bool {
 	}
 	var notice *queue.NewMessage
 	if op.Verb == queue.OpFail && op.Notice != nil && r.State != queue.Done {
-		notice = op.Notice(r.Message)
-	}
-	if notice != nil {
-		if err := notice.Check(); err != nil {
-			w.s.log.Error("alert", slog.String("why", "a notice was not made"), slog.String("id", r.ID.String()), slog.Any("error", err))
-			notice = nil
+		var err error
+		if notice, err = makeNotice(op, r.Message); err != nil {
+			w.s.log.Error("alert", slog.String("text", "a message was not failed, for its notice could not be made"), slog.String("id", r.ID.String()), slog.Any("error", err))
+			return false
 		}
 	}
 	old := r.Message
@@ -157,4 +155,17 @@ func (w *txn) do(r *record, l *lease, op queue.Op) bool {
 		w.spawn(&f)
 	}
 	return true
+}
+
+// makeNotice lets no mistake of who makes it reach the transaction.
+func makeNotice(op queue.Op, m queue.Message) (n *queue.NewMessage, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("making a notice: %v", r)
+		}
+	}()
+	if n = op.Notice(m); n != nil {
+		err = n.Check()
+	}
+	return n, err
 }

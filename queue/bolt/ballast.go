@@ -32,7 +32,7 @@ type ballast struct {
 func newBallast(dir, path string, want int64, inside func() int64, log *slog.Logger) *ballast {
 	if want == 0 {
 		want = ballastSize
-		if all, err := size(dir); err == nil {
+		if all, err := capacity(dir); err == nil {
 			want = min(want, all/64)
 		}
 	}
@@ -72,7 +72,7 @@ func (b *ballast) drop() bool {
 	}
 	err := os.Remove(b.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		b.log.Error("alert", slog.String("why", "the ballast could not be freed"), slog.Any("error", err))
+		b.log.Error("alert", slog.String("text", "the ballast could not be freed"), slog.Any("error", err))
 	}
 	return err == nil
 }
@@ -89,7 +89,7 @@ func (b *ballast) refuse(now time.Time) bool {
 		n, err := free(b.dir)
 		if err == nil && n >= 2*b.size && b.hold() == nil {
 			b.full = false
-			b.log.Info("alert", slog.String("why", "the disk has space again"))
+			b.log.Info("alert", slog.String("text", "the disk has space again"))
 			return false
 		}
 	}
@@ -99,7 +99,7 @@ func (b *ballast) refuse(now time.Time) bool {
 // fail notes that the disk is full; it says whether there was ballast to drop.
 func (b *ballast) fail(err error) bool {
 	if !b.full {
-		b.log.Error("alert", slog.String("why", "the disk of the queue is full: new mail is refused for now; free some space"), slog.Any("error", err))
+		b.log.Error("alert", slog.String("text", "the disk of the queue is full: new mail is refused for now; free some space"), slog.Any("error", err))
 	}
 	b.full = true
 	return b.drop()

@@ -1,3 +1,5 @@
+//go:build unix
+
 package bolt
 
 import (
@@ -20,15 +22,6 @@ import (
 // report, beside the time, what it costs whatever the disk: syncs and CPU.
 
 var letterBody = bytes.Repeat([]byte("0123456789012345678901234567890123456789012345678901234567890123456789012345678\r\n"), 54)
-
-func letter(lane string) queue.NewMessage {
-	now := time.Now()
-	return queue.NewMessage{
-		ID: queue.NewID(), Accepted: now, ReversePath: "sender@example.com", Recipients: []string{"recipient@example.org"},
-		Client: queue.Client{Addr: "127.0.0.1", Helo: "client.example.com"},
-		Filing: queue.Filing{Lane: lane, Due: now, Age: now.Add(time.Hour)},
-	}
-}
 
 type rig struct {
 	testing.TB

@@ -1,22 +1,17 @@
 package bolt
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
-	"time"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"mailroam/queue"
 )
@@ -42,9 +37,6 @@ const (
 	fileBallast = "ballast"
 )
 
-// lockWait is how long Open waits for another process to let go.
-const lockWait = 300 * time.Millisecond
-
 var errReadOnly = errors.New("the queue was opened for reading only")
 
 // Store is a queue.Store in one file.
@@ -60,7 +52,7 @@ type Store struct {
 	// The writer's own.
 	ballast *ballast
 	epoch   int64                 // the last one given
-	end     func(*bbolt.Tx) error // commits; tests make it fail
+	finish  func(*bbolt.Tx) error // commits; tests make it fail
 
 	mu      sync.Mutex // over what follows; only the writer changes it
 	session int64
@@ -90,7 +82,7 @@ func open(o Options) (_ *Store, err error) {
 		dir: o.Dir, log: o.Log,
 		inbox:   inbox{bell: make(chan struct{}, 1)},
 		stopped: make(chan struct{}), poisoned: make(chan struct{}), changed: make(chan struct{}),
-		end: (*bbolt.Tx).Commit,
+		finish: (*bbolt.Tx).Commit,
 	}
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -114,106 +106,13 @@ func open(o Options) (_ *Store, err error) {
 		return s, s.read()
 	}
 	if err := os.WriteFile(s.path(filePID), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
-		s.log.Warn("alert", slog.String("why", "the process number could not be written beside the queue"), slog.Any("error", err))
+		s.log.Warn("alert", slog.String("text", "the process number could not be written beside the queue"), slog.Any("error", err))
 	}
 	if err := s.ready(o, poison); err != nil {
 		return nil, err
 	}
 	go s.run()
 	return s, nil
-}
-
-// openFile gives bbolt a file that is ours alone and whose pages are sound.
-func (s *Store) openFile(o Options, distrust bool) (*bbolt.DB, error) {
-	var born bool
-	db, err := bbolt.Open(s.path(fileDB), 0o600, &bbolt.Options{
-		Timeout:         lockWait,
-		ReadOnly:        o.ReadOnly,
-		NoSync:          o.noSync,
-		NoGrowSync:      o.noSync,
-		FreelistType:    bbolt.FreelistMapType,
-		NoFreelistSync:  true, // with a synced one each commit rewrites it
-		InitialMmapSize: mapSize(),
-		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			f, err := os.OpenFile(name, flag, mode)
-			if err != nil {
-				return nil, err
-			}
-			if born, err = s.inspect(f, o.ReadOnly, distrust); err != nil {
-				_ = f.Close()
-				return nil, err
-			}
-			return f, nil
-		},
-	})
-	if err != nil && born {
-		_ = os.Remove(s.path(fileDB)) // half a beginning
-	}
-	switch {
-	case errors.Is(err, berrors.ErrTimeout) || errors.Is(err, queue.ErrBusy):
-		return nil, busy(s.dir)
-	case noSpace(err):
-		return nil, fmt.Errorf("%w: %w", queue.ErrFull, err)
-	}
-	return db, err
-}
-
-// inspect makes f ours and walks its pages. It says whether there are none yet.
-func (s *Store) inspect(f *os.File, readOnly, distrust bool) (born bool, err error) {
-	if err := lock(f, readOnly); err != nil {
-		return false, err
-	}
-	if distrust {
-		if err := dropCache(f); err != nil {
-			return false, fmt.Errorf("reading the queue from the disk again: %w", err)
-		}
-	}
-	if blank, err := blank(f); err != nil || blank {
-		if err == nil && !readOnly {
-			err = f.Truncate(0)
-		}
-		return true, err
-	}
-	if err := check(f); err != nil {
-		return false, fmt.Errorf("%s: %w; keep a copy of it and put a backup in its place, or move it away to begin with an empty queue", f.Name(), err)
-	}
-	return false, nil
-}
-
-// blank says that a file holds nothing, or the zeros that a power cut may leave
-// of its first write: no mail was accepted before that write was synced.
-func blank(f *os.File) (bool, error) {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
-	if err != nil {
-		return false, err
-	}
-	return len(b) < 64<<10 && len(bytes.Trim(b, "\x00")) == 0, nil
-}
-
-// busy names the process that has the queue, if it is known.
-func busy(dir string) error {
-	if pid, ok := server(dir); ok {
-		return fmt.Errorf("%w: process %d has it open", queue.ErrBusy, pid)
-	}
-	return fmt.Errorf("%w: another mailroam command has it open", queue.ErrBusy)
-}
-
-// server reads which process serves the queue. One that was killed has left its
-// number behind.
-func server(dir string) (pid int, alive bool) {
-	b, err := os.ReadFile(filepath.Join(dir, filePID))
-	if err != nil {
-		return 0, false
-	}
-	if pid, err = strconv.Atoi(string(b)); err != nil {
-		return 0, false
-	}
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return 0, false
-	}
-	err = p.Signal(syscall.Signal(0)) // asks only; a process of another user refuses
-	return pid, err == nil || errors.Is(err, syscall.EPERM)
 }
 
 // ready does what comes between a sound file and the first request.
@@ -230,23 +129,27 @@ func (s *Store) ready(o Options, poison poisonFile) error {
 		return err
 	}
 	if !poison.Verified {
-		s.log.Warn("alert", slog.String("why", "the disk failed under the queue before; every message is being checked"))
+		s.log.Warn("alert", slog.String("text", "the disk failed under the queue before; every message is being checked"))
 		if err := s.checkBodies(); err != nil {
 			return err
 		}
 	}
 	if err := poison.clear(s.dir); err != nil {
-		s.log.Warn("alert", slog.String("why", "it could not be noted that the queue is whole again"), slog.Any("error", err))
+		s.log.Warn("alert", slog.String("text", "it could not be noted that the queue is whole again"), slog.Any("error", err))
 	}
-	// The file's name is durable before anything in it is promised.
-	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
+	// The file's name is durable before anything in it is promised. A parent
+	// that may not be read was made by somebody else, long ago.
+	if err := syncDir(filepath.Dir(s.dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if err := syncDir(s.dir); err != nil {
 		return err
 	}
 	if o.Ballast < 0 {
 		return nil
 	}
 	if err := errors.Join(s.ballast.hold(), s.unsettled.reserve()); err != nil {
-		s.log.Error("alert", slog.String("why", "the disk has no room to keep back for bad times"), slog.Any("error", err))
+		s.log.Error("alert", slog.String("text", "the disk has no room to keep back for bad times"), slog.Any("error", err))
 	}
 	return nil
 }
@@ -280,18 +183,8 @@ func (w *txn) prepare() error {
 
 // read fills the memory from the file, and repairs the file if it may.
 func (s *Store) read() error {
-	for {
-		var v *survey
-		err := s.view(func(tx *bbolt.Tx) (err error) {
-			if tx.Bucket([]byte(bMeta)) == nil {
-				return fmt.Errorf("%w: it is no queue", queue.ErrCorrupt)
-			}
-			if k := tx.Bucket([]byte(bMeta)).Get(keySession); len(k) == 8 {
-				s.session = int64(binary.BigEndian.Uint64(k))
-			}
-			v, err = look(tx)
-			return err
-		})
+	for range 3 { // what one repair uncovers may need another
+		v, err := s.survey()
 		if err != nil {
 			return err
 		}
@@ -303,6 +196,22 @@ func (s *Store) read() error {
 			return err
 		}
 	}
+	return fmt.Errorf("%w: it cannot be repaired", queue.ErrCorrupt)
+}
+
+func (s *Store) survey() (v *survey, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket([]byte(bMeta))
+		if meta == nil {
+			return fmt.Errorf("%w: it is no queue", queue.ErrCorrupt)
+		}
+		if k := meta.Get(keySession); len(k) == 8 {
+			s.session = int64(binary.BigEndian.Uint64(k))
+		}
+		v, err = look(tx)
+		return err
+	})
+	return v, err
 }
 
 // Close waits for the running commit and lets go of the file.

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// fill writes n zeros, where room cannot be had by asking.
-func fill(f *os.File, n int64) error {
-	_, err := io.CopyN(io.NewOffsetWriter(f, 0), zeros{}, n)
+// fill writes zeros behind what a file has, where room cannot be had by asking.
+func fill(f *os.File, has, n int64) error {
+	_, err := io.CopyN(io.NewOffsetWriter(f, has), zeros{}, n-has)
 	return err
 }
 

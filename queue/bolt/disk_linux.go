@@ -20,8 +20,8 @@ func free(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-// size says how many octets the file system has.
-func size(dir string) (int64, error) {
+// capacity says how many octets the file system has.
+func capacity(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
@@ -33,7 +33,7 @@ func size(dir string) (int64, error) {
 func preallocate(f *os.File, n int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, n)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return fill(f, n)
+		return fill(f, 0, n)
 	}
 	return err
 }

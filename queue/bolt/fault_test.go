@@ -20,6 +20,15 @@ import (
 	"mailroam/queue"
 )
 
+func letter(lane string) queue.NewMessage {
+	now := time.Now()
+	return queue.NewMessage{
+		ID: queue.NewID(), Accepted: now, ReversePath: "sender@example.com", Recipients: []string{"recipient@example.org"},
+		Client: queue.Client{Addr: "127.0.0.1", Helo: "client.example.com"},
+		Filing: queue.Filing{Lane: lane, Due: now, Age: now.Add(time.Hour)},
+	}
+}
+
 // bench is an open store whose commits a test can spoil.
 type bench struct {
 	*testing.T
@@ -41,7 +50,7 @@ func newBench(t *testing.T, o Options) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, dir: o.Dir, s: s}
-	s.end = func(tx *bbolt.Tx) error {
+	s.finish = func(tx *bbolt.Tx) error {
 		b.mu.Lock()
 		spoil := b.spoil
 		b.mu.Unlock()
@@ -284,6 +293,29 @@ func TestUnsettledRunsOut(t *testing.T) {
 	}
 }
 
+// Getting room for the file must not cost what is in it.
+func TestUnsettledSurvivesItsReserve(t *testing.T) {
+	b := newBench(t, Options{noSync: true, Ballast: -1})
+	c := b.born()
+	b.fail(unseen(enospc))
+	b.is(b.settle(c), queue.ErrFull)
+	dir := t.TempDir()
+	b.must(os.CopyFS(dir, os.DirFS(b.dir)))
+	newBench(t, Options{Dir: dir, noSync: true, Ballast: 1 << 20}).state(c.ID, queue.Done)
+}
+
+// A mistake in a callback stops one message, not the store.
+func TestNoticePanics(t *testing.T) {
+	b := newBench(t, Options{noSync: true, Ballast: -1})
+	c, err := b.accept("", "x")
+	b.must(err)
+	a, err := b.s.Apply(t.Context(), queue.Filter{}, queue.Op{Verb: queue.OpFail, Notice: func(queue.Message) *queue.NewMessage { panic("oops") }})
+	if err != nil || a.Changed != 0 || b.s.isPoisoned() {
+		t.Errorf("affected %+v, %v", a, err)
+	}
+	b.state(c.ID, queue.Queued)
+}
+
 func TestPoison(t *testing.T) {
 	for name, c := range map[string]struct {
 		how     func(*bbolt.Tx) error
@@ -346,7 +378,7 @@ func TestPoisonIsCountedFor10Minutes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.end = unseen(syscall.EIO)
+			s.finish = unseen(syscall.EIO)
 			if _, err := s.Join(t.Context()); !errors.Is(err, queue.ErrPoisoned) {
 				t.Fatal(err)
 			}
@@ -580,8 +612,12 @@ func TestReadOnly(t *testing.T) {
 	if _, err := s.Apply(t.Context(), queue.Filter{}, queue.Op{Verb: queue.OpHold}); !errors.Is(err, errReadOnly) {
 		t.Errorf("holding: %v", err)
 	}
-	if _, err := Open(Options{Dir: t.TempDir(), ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no queue: %v", err)
+	empty := t.TempDir()
+	for range 2 { // first without a file, then with one that is still empty
+		if _, err := Open(Options{Dir: empty, ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("no queue: %v", err)
+		}
+		b.must(os.WriteFile(filepath.Join(empty, fileDB), nil, 0o600))
 	}
 	var names []string
 	for _, dir := range []string{dir, b.dir} {

@@ -102,12 +102,12 @@ func (s *Store) isPoisoned() bool {
 func (s *Store) poison(doing string, err error) error {
 	err = fmt.Errorf("%w: %s: %w", queue.ErrPoisoned, doing, err)
 	close(s.poisoned)
-	s.log.Error("alert", slog.String("why", "the disk of the queue failed; nothing more is accepted or sent until a restart has verified it"), slog.Any("error", err))
+	s.log.Error("alert", slog.String("text", "the disk of the queue failed; nothing more is accepted or sent until a restart has verified it"), slog.Any("error", err))
 	p, rerr := readPoison(s.dir)
 	p.Verified = false
 	p.Times = append(p.Times, Poisoning{time.Now().UTC(), err.Error()})
 	if werr := errors.Join(rerr, p.write(s.dir)); werr != nil {
-		s.log.Error("alert", slog.String("why", "the failure could not be noted on the disk either"), slog.Any("error", werr))
+		s.log.Error("alert", slog.String("text", "the failure could not be noted on the disk either"), slog.Any("error", werr))
 	}
 	return err
 }

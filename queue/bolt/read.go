@@ -98,7 +98,7 @@ func (s *Store) page(ctx context.Context, f queue.Filter, after *queue.ID) (page
 			m, err := read(tx, id)
 			switch {
 			case err != nil: // the next start puts it aside
-				s.log.Error("alert", slog.String("why", "a stored message cannot be read"), slog.String("id", id.String()), slog.Any("error", err))
+				s.log.Error("alert", slog.String("text", "a stored message cannot be read"), slog.String("id", id.String()), slog.Any("error", err))
 			case f.Match(&m):
 				page = append(page, m)
 			}

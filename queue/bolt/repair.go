@@ -148,11 +148,11 @@ func (w *txn) repair(v *survey) {
 		r.State = queue.Held
 		r.Held = queue.Hold{Reason: "the record of its last attempt is damaged: it may have been sent already", By: "mailroam", Since: w.now.UTC()}
 		w.put(bEnv, id[:], r.encode())
-		log.Error("alert", slog.String("why", "a message is held, for the record of its last attempt is damaged"), slog.String("id", id.String()), slog.Any("error", err))
+		log.Error("alert", slog.String("text", "a message is held, for the record of its last attempt is damaged"), slog.String("id", id.String()), slog.Any("error", err))
 	}
 	for _, id := range v.strays {
 		w.dropBody(id)
-		log.Warn("alert", slog.String("why", "a body without a message was removed"), slog.String("id", id.String()))
+		log.Warn("alert", slog.String("text", "a body without a message was removed"), slog.String("id", id.String()))
 	}
 	if v.staged {
 		w.renew(bStage)
@@ -163,7 +163,7 @@ func (w *txn) repair(v *survey) {
 	}
 	if len(stale) > 0 {
 		w.reindex()
-		log.Warn("alert", slog.String("why", "the indexes of the queue were rebuilt"), slog.Any("indexes", stale))
+		log.Warn("alert", slog.String("text", "the indexes of the queue were rebuilt"), slog.Any("indexes", stale))
 	}
 }
 
@@ -213,7 +213,7 @@ func (w *txn) quarantine(id queue.ID, why error) {
 	w.del(bLease, id[:])
 	w.put(bQuarantine, id[:], v)
 	w.tally.quarantined++
-	w.s.log.Error("alert", slog.String("why", "a message is damaged and was put aside; it will not be sent"), slog.String("id", id.String()), slog.Any("error", why))
+	w.s.log.Error("alert", slog.String("text", "a message is damaged and was put aside; it will not be sent"), slog.String("id", id.String()), slog.Any("error", why))
 }
 
 // checkBodies reads every octet of every body, and names the damaged ones.
@@ -230,7 +230,7 @@ func (s *Store) checkBodies() error {
 	}
 	for _, id := range ids {
 		if err := s.checkBody(id); err != nil {
-			s.log.Error("alert", slog.String("why", "the body of a message is damaged"), slog.String("id", id.String()), slog.Any("error", err))
+			s.log.Error("alert", slog.String("text", "the body of a message is damaged"), slog.String("id", id.String()), slog.Any("error", err))
 		}
 	}
 	return nil

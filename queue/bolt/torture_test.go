@@ -171,7 +171,7 @@ func TestTortureSmallDisk(t *testing.T) {
 	if s, err = bolt.Open(bolt.Options{Dir: dir, Ballast: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	if ses, err = s.Join(t.Context()); err != nil {
+	if _, err = s.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := s.Get(t.Context(), id); err != nil || m.InDoubt() != "up" {

@@ -52,10 +52,11 @@ func openUnsettled(path string) (*unsettled, error) {
 // reserve gives the file its room, by writing it: on some file systems room
 // that was only asked for can still be refused when it is used.
 func (u *unsettled) reserve() error {
-	if st, err := u.f.Stat(); err != nil || st.Size() >= unsettledSize {
+	st, err := u.f.Stat()
+	if err != nil || st.Size() >= unsettledSize {
 		return err
 	}
-	return errors.Join(fill(u.f, unsettledSize), u.f.Sync())
+	return errors.Join(fill(u.f, st.Size(), unsettledSize), u.f.Sync())
 }
 
 // read takes in what an earlier process left.

@@ -178,12 +178,16 @@ func (s *Store) run() {
 		}
 		var open bool
 		lot, open = s.inbox.take(lot[:0])
+		more := s.inbox.len() > 0 // than fits into one commit: no need to wait
 		if len(lot) > 0 {
 			start := time.Now()
 			s.commit(lot)
 			took = time.Since(start)
-			busy = len(lot) + s.inbox.len()
+			busy = min(len(lot)+s.inbox.len(), maxBatch)
 			clear(lot)
+		}
+		if more {
+			busy = 0
 		}
 		if !open {
 			return
@@ -228,7 +232,7 @@ func (s *Store) tryCommit(lot []*request, errs []error, skip func(*request) bool
 		// bbolt panics where it finds what must not be; what it holds in memory
 		// is then as doubtful as the file.
 		if r := recover(); r != nil {
-			s.log.Error("alert", slog.String("why", "the queue file is damaged"), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			s.log.Error("alert", slog.String("text", "the queue file is damaged"), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 			err = s.poison("changing the file", fmt.Errorf("%v", r))
 			_ = w.tx.Rollback() // or Close would wait for it for ever
 		}
@@ -250,7 +254,7 @@ func (s *Store) tryCommit(lot []*request, errs []error, skip func(*request) bool
 		return nil
 	}
 	id := w.tx.ID()
-	if err := s.end(w.tx); err != nil {
+	if err := s.finish(w.tx); err != nil {
 		return s.failed(id, err)
 	}
 	w.publish()

@@ -211,7 +211,9 @@ func (s *Memory) do(it *item, m queue.Message, op queue.Op) (changed bool) {
 	}
 	var notice *queue.NewMessage
 	if op.Verb == queue.OpFail && op.Notice != nil && m.State != queue.Done {
-		notice = op.Notice(m)
+		if notice = op.Notice(m); notice != nil && notice.Check() != nil {
+			return false
+		}
 	}
 	if !m.Do(op) {
 		return false
