@@ -29,6 +29,7 @@ type Gateway struct {
 	session  queue.Session
 	health   *health.Monitor
 	dispatch *dispatch.Dispatcher
+	door     *door
 	ready    chan struct{}
 	started  time.Time
 	version  string
@@ -46,6 +47,7 @@ func New(cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
 		return nil, fmt.Errorf("creating data_dir: %w", err)
 	}
 	g := &Gateway{log: log, config: cfg, version: version, ready: make(chan struct{}), started: time.Now()}
+	g.door = &door{log: log, space: func() (free, total int64, ok bool) { return diskSpace(cfg.DataDir) }}
 	if err := g.openStore(); err != nil {
 		return nil, err
 	}
@@ -176,10 +178,7 @@ func (g *Gateway) listen(ctx context.Context, serve func(context.Context, Listen
 // waitForRoom keeps the door shut while the disk is too full to take mail;
 // meanwhile mail leaves, which makes room.
 func (g *Gateway) waitForRoom(ctx context.Context) bool {
-	for told := false; room(g.current().DataDir, 0) != nil && g.sick == nil; told = true {
-		if !told {
-			g.log.Error("alert", "text", fullDisk)
-		}
+	for g.sick == nil && g.door.admit(0) != nil {
 		select {
 		case <-ctx.Done():
 			return false
@@ -207,7 +206,7 @@ func (g *Gateway) msaOptions(l Listen) msa.Options {
 	return msa.Options{
 		Hostname: cfg.Hostname, Allow: l.Allow, Private: l.Received == "private",
 		MaxMessage: cfg.Queue.MaxMessage, Session: g.session,
-		Admit:  func(size int64) error { return room(cfg.DataDir, size) },
+		Admit:  g.door.admit,
 		Permit: g.dispatch.Permit, File: g.dispatch.File, Take: g.dispatch.Take, Unfile: g.dispatch.Unfile,
 		Log: g.log,
 	}

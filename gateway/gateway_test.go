@@ -202,11 +202,47 @@ func TestSecondInstance(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	dir := t.TempDir()
-	if err := room(dir, 1<<20); err != nil {
-		t.Skipf("this disk is full itself: %v", err)
+	free, known := int64(1<<30), true
+	var log strings.Builder
+	d := &door{log: slog.New(slog.NewTextHandler(&log, nil)), space: func() (int64, int64, bool) { return free, 1 << 30, known }}
+	for _, step := range []struct {
+		free   int64
+		size   int64
+		want   error
+		alerts int
+	}{
+		{1 << 30, 1 << 20, nil, 0},
+		{1 << 30, 1 << 60, queue.ErrFull, 0}, // only this one is too large
+		{reserve, 0, nil, 0},
+		{reserve - 1, 0, queue.ErrFull, 1},
+		{0, 5, queue.ErrFull, 1}, // told once
+		{reserve, 1, queue.ErrFull, 2},
+		{1 << 30, 1, nil, 2},
+	} {
+		free = step.free
+		if err := d.admit(step.size); err != step.want {
+			t.Errorf("%d octets with %d free: %v, want %v", step.size, step.free, err, step.want)
+		}
+		if n := strings.Count(log.String(), "msg=alert"); n != step.alerts {
+			t.Errorf("%d octets with %d free: %d alerts so far, want %d: %s", step.size, step.free, n, step.alerts, log.String())
+		}
 	}
-	if err := room(dir, 1<<60); err != queue.ErrFull {
-		t.Errorf("an exbibyte: %v", err)
+	if free, known = 0, false; d.admit(1) != nil {
+		t.Error("refused without knowing")
+	}
+}
+
+// A disk that fills while the gateway runs is told at the door, which a client
+// meets long before a write fails.
+func TestFullDiskIsTold(t *testing.T) {
+	var log strings.Builder
+	g, err := New(parsed(t, t.TempDir(), "work", "127.0.0.1:1"), "test", slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.store.Close()
+	g.door.space = func() (int64, int64, bool) { return 0, 1 << 30, true }
+	if err := g.msaOptions(Listen{}).Admit(1); err != queue.ErrFull || !strings.Contains(log.String(), fullDisk) || g.alert() != fullDisk {
+		t.Errorf("%v, log %s", err, log.String())
 	}
 }

@@ -28,15 +28,12 @@ func (g *Gateway) runSick(ctx context.Context) error {
 	return errors.Join(err, g.store.Close())
 }
 
-// fullDisk is told while the door is shut because nothing could be kept.
-const fullDisk = "the disk is full: no mail is taken before there is room, queued mail is sent"
-
 // alert is what keeps mail from being taken, or from being taken and sent.
 func (g *Gateway) alert() string {
 	switch {
 	case g.sick != nil:
 		return fmt.Sprintf("the queue's disk failed %d times within ten minutes: no mail is taken or sent; check the disk, then restart mailroam", len(g.sick))
-	case room(g.current().DataDir, 0) != nil:
+	case g.door.admit(0) != nil:
 		return fullDisk
 	}
 	return ""
