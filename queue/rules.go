@@ -130,8 +130,10 @@ func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, wa
 				r.Doubt = &Doubt{Upstream: upstream, At: now.UTC(), Crash: true}
 			}
 		}
-		m.log(Attempt{At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
-			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first"})
+		m.log(Attempt{
+			At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
+			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first",
+		})
 	}
 	m.obey(want, now)
 }

@@ -178,10 +178,19 @@ func listFilters(b *bench) {
 		}
 	}
 	filters := []queue.Filter{
-		{}, {States: every}, {From: "<>"}, {From: "ANN@"}, {To: "rcpt1@"}, {To: "example.net"}, {Doubt: true},
-		{Before: start.Add(90 * time.Second)}, {States: []queue.State{queue.Done}, Before: start.Add(90 * time.Second)},
-		{IDs: ids[queue.Held]}, {IDs: append(ids[queue.Done], queue.NewID()), States: every},
-		{IDs: []queue.ID{ids[queue.Queued][0], ids[queue.Queued][0]}}, {States: []queue.State{}},
+		{},
+		{States: every},
+		{From: "<>"},
+		{From: "ANN@"},
+		{To: "rcpt1@"},
+		{To: "example.net"},
+		{Doubt: true},
+		{Before: start.Add(90 * time.Second)},
+		{States: []queue.State{queue.Done}, Before: start.Add(90 * time.Second)},
+		{IDs: ids[queue.Held]},
+		{IDs: append(ids[queue.Done], queue.NewID()), States: every},
+		{IDs: []queue.ID{ids[queue.Queued][0], ids[queue.Queued][0]}},
+		{States: []queue.State{}},
 	}
 	for _, s := range every {
 		filters = append(filters, queue.Filter{States: []queue.State{s}}, queue.Filter{States: []queue.State{s, queue.Held}})
