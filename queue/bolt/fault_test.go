@@ -515,7 +515,7 @@ func TestLinger(t *testing.T) {
 		}
 		lingers := func(n int) time.Duration {
 			start := time.Now()
-			in.linger(n, time.Second)
+			in.linger(atLeast(n), time.Second)
 			return time.Since(start)
 		}
 		put(3)
@@ -542,6 +542,48 @@ func TestLinger(t *testing.T) {
 		in.close()
 		if d := lingers(7); d != 0 {
 			t.Errorf("waited %v at the end", d)
+		}
+	})
+}
+
+// TestPatience holds that only a settle waits for company, and only until
+// somebody comes who should not wait.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := inbox{bell: make(chan struct{}, 1)}
+		put := func(patient bool) {
+			if err := in.put(&request{patient: patient}); err != nil {
+				t.Error(err)
+			}
+		}
+		waits := func() time.Duration {
+			start := time.Now()
+			in.linger(urgent, time.Second)
+			return time.Since(start)
+		}
+		if d := waits(); d != 0 {
+			t.Errorf("waited %v with nothing to do", d)
+		}
+		put(true)
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			put(true)
+			time.Sleep(100 * time.Millisecond)
+			put(false)
+		}()
+		if d := waits(); d != 200*time.Millisecond {
+			t.Errorf("waited %v, want until the urgent one came", d)
+		}
+		put(true)
+		if d := waits(); d != 0 {
+			t.Errorf("waited %v with an urgent one there", d)
+		}
+		if lot, _ := in.take(nil); len(lot) != 4 {
+			t.Errorf("%d in the lot", len(lot))
+		}
+		put(true)
+		if d := waits(); d != time.Second {
+			t.Errorf("waited %v alone", d)
 		}
 	})
 }

@@ -90,7 +90,7 @@ func (s *session) Settle(ctx context.Context, c queue.Claim, o queue.Outcome) er
 	if err := st.prepare(l); err != nil {
 		return err
 	}
-	err := s.write(ctx, &request{do: func(w *txn) error {
+	err := s.write(ctx, &request{patient: true, do: func(w *txn) error {
 		if _, err := s.of(w, c); err != nil {
 			if w.settled(c) {
 				return nil

@@ -25,6 +25,9 @@ const (
 type request struct {
 	size   int  // octets it adds, about
 	intake bool // new mail: refused while the disk is full
+	// patient: nobody stands at a socket for it, so it waits a moment for others
+	// to share their commit.
+	patient bool
 	// do makes the change, or refuses before it has changed anything. It may
 	// be run again, when the transaction it was part of could not be written.
 	do    func(*txn) error
@@ -45,8 +48,8 @@ type inbox struct {
 	mu     sync.Mutex
 	reqs   []*request
 	closed bool
-	bell   chan struct{} // holds one ring when there is something to do
-	quorum int           // the bell is not rung before so many requests are there
+	bell   chan struct{}         // holds one ring when there is something to do
+	enough func([]*request) bool // while set, the bell is not rung before
 }
 
 func (in *inbox) put(r *request) error {
@@ -56,7 +59,7 @@ func (in *inbox) put(r *request) error {
 		return queue.ErrClosed
 	}
 	in.reqs = append(in.reqs, r)
-	if len(in.reqs) >= in.quorum {
+	if in.enough == nil || in.enough(in.reqs) {
 		in.ring()
 	}
 	return nil
@@ -82,14 +85,14 @@ func (in *inbox) len() int {
 	return len(in.reqs)
 }
 
-// linger waits until n requests are there, or for d at most.
-func (in *inbox) linger(n int, d time.Duration) {
+// linger waits until there are enough requests, or for d at most.
+func (in *inbox) linger(enough func([]*request) bool, d time.Duration) {
 	in.mu.Lock()
-	if in.closed || len(in.reqs) >= n {
+	if in.closed || enough(in.reqs) {
 		in.mu.Unlock()
 		return
 	}
-	in.quorum = n
+	in.enough = enough
 	select { // a ring that is already answered: all there is will be taken
 	case <-in.bell:
 	default:
@@ -103,8 +106,18 @@ func (in *inbox) linger(n int, d time.Duration) {
 	case <-t.C:
 	}
 	in.mu.Lock()
-	in.quorum = 0
+	in.enough = nil
 	in.mu.Unlock()
+}
+
+// atLeast is enough when n requests are there.
+func atLeast(n int) func([]*request) bool {
+	return func(reqs []*request) bool { return len(reqs) >= n }
+}
+
+// urgent is enough when one of the requests should not wait.
+func urgent(reqs []*request) bool {
+	return len(reqs) == 0 || len(reqs) >= maxBatch || slices.ContainsFunc(reqs, func(r *request) bool { return !r.patient })
 }
 
 // take gives the next lot, and whether more can ever come.
@@ -156,10 +169,11 @@ func (s *Store) write(ctx context.Context, r *request) error {
 }
 
 // The writer waits for those who were just answered when that many are at it,
-// for a quarter of the last commit and never longer than this.
+// for three times as long as the last commit took and never longer than
+// maxLinger. It seldom waits that long: it stops when all of them are there.
 const (
 	lingerFrom = 4
-	maxLinger  = 2 * time.Millisecond
+	maxLinger  = 4 * time.Millisecond
 )
 
 // run is the writer.
@@ -171,11 +185,13 @@ func (s *Store) run() {
 	for range s.inbox.bell {
 		// Those who have just been answered soon come with their next request.
 		// Without a wait for them two halves of the callers would take turns,
-		// each in a commit of its own: at 16 callers it halves the syncs. A few
-		// callers would only be slowed down.
+		// each in a commit of its own. A few callers would only be slowed down.
 		if busy >= lingerFrom {
-			s.inbox.linger(busy, min(took/4, maxLinger))
+			s.inbox.linger(atLeast(busy), min(3*took, maxLinger))
 		}
+		// A lone client's next message comes a moment after the result of the
+		// last one, and may share its commit: that halves the syncs of each.
+		s.inbox.linger(urgent, min(took, maxLinger))
 		var open bool
 		lot, open = s.inbox.take(lot[:0])
 		more := s.inbox.len() > 0 // than fits into one commit: no need to wait
