@@ -20,7 +20,8 @@ type trip struct {
 	claim  queue.Claim
 	m      queue.Message // as it stands now
 	o      queue.Outcome
-	at     string // the upstream whose slot is held; "" for a claim that must not send
+	at     string // the upstream asked now; "" for a claim that must not send
+	gone   bool   // the slot was given back
 	tried  []string
 	rests  []int // recipients that ask nobody else in this pass
 	later  bool
@@ -55,8 +56,7 @@ func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 
 // next moves to the best upstream that has not been asked and has a free slot.
 // The claim brings the slot of the lease's upstream, which is asked first if it
-// still may be: the lease can be older than the configuration. The last slot is
-// kept until the end, so that a full disk bounds the results that wait for it.
+// still may be: the lease can be older than the configuration.
 func (t *trip) next() bool {
 	now := time.Now()
 	t.d.mu.Lock()
@@ -104,10 +104,14 @@ func (t *trip) refused(r queue.Refusal) {
 	t.o.Refusals = append(slices.DeleteFunc(slices.Clone(t.o.Refusals), func(o queue.Refusal) bool { return o.Upstream == r.Upstream }), r)
 }
 
-// leave gives back what the claim took.
+// leave gives back the slot, once.
 func (t *trip) leave() {
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
+	if t.gone {
+		return
+	}
+	t.gone = true
 	if t.at != "" {
 		t.d.release(t.at)
 		return
@@ -116,6 +120,21 @@ func (t *trip) leave() {
 	if t.d.filing == maxFiling-1 {
 		t.d.wake()
 	}
+}
+
+// stay takes the slot again, free or not.
+func (t *trip) stay() {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	if !t.gone {
+		return
+	}
+	t.gone = false
+	if t.at != "" {
+		t.d.slots[t.at]++
+		return
+	}
+	t.d.filing++
 }
 
 // deliver asks one upstream and records what it said.
@@ -189,10 +208,13 @@ func (t *trip) others() bool {
 
 // beforeDot puts on record which upstream is about to be sent the dot, and
 // hears whether a person has stopped the message. The record is for everybody
-// who is asked for there, since other dots may follow this one.
+// who is asked for there, since other dots may follow this one. With it goes
+// what is known but for the failures: after a crash nobody would tell of them,
+// so those recipients are asked for again.
 func (t *trip) beforeDot(u string, rcpts []int) func(context.Context, []int, []relay.RcptResult) error {
+	known := slices.DeleteFunc(slices.Clone(t.o.Rcpts), func(r queue.RcptResult) bool { return r.State == queue.Failed })
 	return func(ctx context.Context, _ []int, _ []relay.RcptResult) error {
-		return t.d.Session.MarkDot(ctx, t.claim, rcpts, u, t.o.Rcpts)
+		return t.d.Session.MarkDot(ctx, t.claim, rcpts, u, known)
 	}
 }
 

@@ -13,8 +13,10 @@ import (
 )
 
 // end settles a pass and tells the log. It keeps trying while the process
-// lives, and the slot with it: a message that was delivered must not be sent
-// again because a disk was full.
+// lives: a message that was delivered must not be sent again because a disk was
+// full. The upstream is free for the next message meanwhile, unless the settle
+// fails: then the slot is taken back, so that a full disk bounds the results
+// that wait for it.
 func (t *trip) end(ctx context.Context, event string) {
 	ctx = context.WithoutCancel(ctx)
 	now := t.d.now()
@@ -30,6 +32,7 @@ func (t *trip) end(ctx context.Context, event string) {
 		t.d.filed(t.o.Lane)
 	}
 	t.d.mu.Unlock()
+	t.leave()
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
 		err := t.d.Session.Settle(ctx, t.claim, t.o)
@@ -41,6 +44,7 @@ func (t *trip) end(ctx context.Context, event string) {
 		if errors.Is(err, queue.ErrPoisoned) || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrNotFound) {
 			return // the store keeps what it can for the next start; the log has the rest
 		}
+		t.stay()
 		select {
 		case <-time.After(b.NextBackOff()):
 		case <-t.d.cut:
