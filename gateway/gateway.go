@@ -47,7 +47,7 @@ func New(cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
 		return nil, fmt.Errorf("creating data_dir: %w", err)
 	}
 	g := &Gateway{log: log, config: cfg, version: version, ready: make(chan struct{}), started: time.Now()}
-	g.door = &door{log: log, space: func() (free, total int64, ok bool) { return diskSpace(cfg.DataDir) }}
+	g.door = &door{log: log, space: g.space}
 	if err := g.openStore(); err != nil {
 		return nil, err
 	}
@@ -55,6 +55,16 @@ func New(cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
 		return nil, errors.Join(err, g.store.Close())
 	}
 	return g, nil
+}
+
+// space counts as free what the queue's file has room for inside: it keeps the
+// room of mail that has left, so a disk it filled itself never looks empty again.
+func (g *Gateway) space() (free, total int64, ok bool) {
+	free, total, ok = diskSpace(g.config.DataDir)
+	if inside, err := g.store.Free(); err == nil {
+		free = inside
+	}
+	return free, total, ok
 }
 
 func (g *Gateway) assemble() error {
