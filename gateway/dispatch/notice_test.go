@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,6 +29,45 @@ func TestNoticeThoughTheRestIsHeld(t *testing.T) {
 		if p := w.peers["a"]; len(p.bodies) != 1 || p.took[0] != "ann@example.com" || !strings.Contains(p.bodies[0], "gone@example.net") {
 			t.Errorf("no notice of the one that failed: %v", p.took)
 		}
+	})
+}
+
+// TestFailureBeforeACrashIsTold: what one upstream refused for good is told also
+// when the process dies while the next has the rest.
+func TestFailureBeforeACrashIsTold(t *testing.T) {
+	live(t, both, func(w *world) {
+		dead := make(chan struct{})
+		w.peers["a"].script = func(_ int, d relay.Delivery) *relay.Result {
+			r := all(d, reply(relay.Rcpt, 451, "4.3.0", "not now"))
+			if d.ReversePath == "" {
+				return nil
+			}
+			for i, a := range d.Recipients {
+				if a == "gone@example.net" {
+					r.Rcpts[i] = reply(relay.Rcpt, 550, "5.1.1", "no such user")
+				}
+			}
+			return &r
+		}
+		w.peers["b"].script = first(func(d relay.Delivery) *relay.Result {
+			if err := d.BeforeDot(context.Background(), []int{0}, nil); err != nil {
+				t.Error(err)
+			}
+			<-dead
+			r := stopped(d, context.Canceled)
+			return &r
+		})
+		w.submit("ann@example.com", "gone@example.net", "cy@example.net")
+		w.pass(time.Second)
+		old := w.end
+		w.start(both)
+		w.pass(time.Minute)
+		if p := w.peers["a"]; len(p.bodies) != 1 || !strings.Contains(p.bodies[0], "gone@example.net") {
+			t.Errorf("a took %v: nobody is told", p.took)
+		}
+		w.wantTook(map[string]int{"a": 1, "b": 1})
+		close(dead)
+		old()
 	})
 }
 

@@ -25,7 +25,8 @@ type peer struct {
 
 	mu     sync.Mutex
 	down   bool
-	script func(n int, d relay.Delivery) *relay.Result // nil result: the normal course
+	script func(n int, d relay.Delivery) *relay.Result        // nil result: the normal course
+	whole  func(context.Context, relay.Delivery) relay.Result // in place of everything, when set
 	asked  int
 	open   int
 	most   int // deliveries at a time
@@ -74,6 +75,9 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 		p.open--
 		p.mu.Unlock()
 	}()
+	if p.whole != nil {
+		return p.whole(ctx, d)
+	}
 	if down {
 		return all(d, relay.RcptResult{Stage: relay.Connect, Err: errors.New("connection refused")})
 	}
@@ -142,8 +146,30 @@ type world struct {
 	peers   map[string]*peer
 	wrap    func(queue.Session) queue.Session
 	edit    func(*Config)
+	log     io.Writer
 	online  time.Duration // odometer of the last run
 	end     func()
+}
+
+// closedList fails the test at a log line that is none of the events people
+// and programs may rely on.
+type closedList struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (h closedList) Handle(ctx context.Context, r slog.Record) error {
+	switch r.Message {
+	case "accepted", "rejected", "attempt", "delivered", "deferred", "failed", "expired", "in-doubt", "notified", "held",
+		"upstream", "network", "settle-retry", "alert", "start", "stop":
+	default:
+		h.t.Errorf("the log says %q", r.Message)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h closedList) WithAttrs(as []slog.Attr) slog.Handler {
+	return closedList{h.Handler.WithAttrs(as), h.t}
 }
 
 // live runs a test inside a bubble with the named upstreams, in order.
@@ -168,7 +194,10 @@ func (w *world) start(names []string) {
 	if w.wrap != nil {
 		w.session = w.wrap(w.session)
 	}
-	log := slog.New(slog.NewTextHandler(w.t.Output(), nil))
+	if w.log == nil {
+		w.log = w.t.Output()
+	}
+	log := slog.New(closedList{slog.NewTextHandler(w.log, nil), w.t})
 	var targets []health.Target
 	for _, n := range names {
 		targets = append(targets, health.Target{Name: n, Probe: w.peers[n].probe})
@@ -185,8 +214,9 @@ func (w *world) start(names []string) {
 		_ = w.d.Run(dctx)
 	}()
 	w.health.AtLeast(w.online)
+	odometer := w.health.Odometer
 	w.end = func() {
-		w.online = w.health.Odometer()
+		w.online = max(w.online, odometer())
 		dcancel()
 		<-done
 		cancel()
