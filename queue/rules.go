@@ -131,7 +131,7 @@ func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, wa
 			}
 		}
 		m.log(Attempt{
-			At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Verdict: "in-doubt", Interrupted: true,
+			At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Stage: "dot", Verdict: "in-doubt", Interrupted: true,
 			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first",
 		})
 	}

@@ -101,12 +101,12 @@ func (p Policy) silent(m *queue.Message, o queue.Outcome, now Now) queue.Outcome
 		r := &o.Rcpts[i]
 		if r.State == queue.Failed || r.State == queue.Expired {
 			r.State, r.Doubt = queue.Pending, m.Recipients[r.Index].Doubt
-			o.Hold = p.hold(reason+cmp.Or(r.Last.Text, "no upstream took it in time"), now)
+			o.Hold = p.hold(reason+cmp.Or(r.Last.String(), "no upstream took it in time"), now)
 		}
 	}
 	if o.Hold.Reason == "" {
 		if a := p.refusedByAll(m, o.Refusals); a != nil {
-			o.Hold = p.hold(reason+"every upstream refuses it: "+a.Text, now)
+			o.Hold = p.hold(reason+"every upstream refuses it: "+a.String(), now)
 		}
 	}
 	return o

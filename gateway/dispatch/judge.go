@@ -59,6 +59,10 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		v, scope = relay.InDoubt, relay.ScopeSession
 	case perm && r.Stage == relay.Mail && t.Message.ReversePath == "" && scope == relay.ScopeUnknown:
 		scope = relay.ScopeSender // <> is not welcome here, whatever the message
+	case errors.Is(r.Err, relay.ErrPassword):
+		// A keyring that is locked is soon unlocked, and no login was made: no
+		// reason to stay away for an hour as after a refused one.
+		scope = relay.ScopeSession
 	}
 	a := answer(t.Upstream, r, now.Time)
 	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Refused: rcpt.Refused}
@@ -86,7 +90,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		j.Left, j.Later, j.Counted = append(j.Left, i), true, true
 		why = "the recipient's side asks to wait; another upstream would meet the same"
 	case upstreamScope(scope, r.Stage):
-		why = "the fault is the upstream's (" + string(scope) + "): the next one is asked"
+		why = "the fault is the upstream's (" + string(scope) + "): any other may take it"
 	default:
 		why = "another upstream may take it (" + string(scope) + ")"
 		j.Counted = true

@@ -43,6 +43,7 @@ func TestJudge(t *testing.T) {
 		{name: "connection refused", r: fault(relay.Connect, "connection refused"), state: queue.Pending, verdict: relay.Next, kind: health.Network},
 		{name: "554 greeting", r: reply(relay.Greeting, 554, "", "go away"), state: queue.Pending, verdict: relay.Next, kind: health.Network},
 		{name: "password refused", r: reply(relay.Auth, 535, "5.7.8", "bad credentials"), state: queue.Pending, verdict: relay.Next, kind: health.Account},
+		{name: "a password that cannot be read is no refused one", r: relay.RcptResult{Stage: relay.Auth, Err: relay.ErrPassword}, state: queue.Pending, verdict: relay.Next, kind: health.Session},
 		{name: "421 at MAIL", r: reply(relay.Mail, 421, "4.3.2", "closing"), state: queue.Pending, verdict: relay.Next, kind: health.Session},
 		{name: "451 at MAIL is about this message", r: reply(relay.Mail, 451, "4.3.0", "try later"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "no such user", r: reply(relay.Rcpt, 550, "5.1.1", "no such user"), state: queue.Failed, verdict: relay.Bounce},

@@ -88,6 +88,9 @@ func (t *trip) log(event string) {
 			continue
 		}
 		last = answers[s]
+		if u := t.m.InDoubt(); s == queue.Pending && last.Upstream == "" && u != "" { // a crash left no answer
+			last.Upstream, last.Text = u, "mailroam was stopped in the middle of an attempt"
+		}
 		attrs := []any{"to", to, "upstream", last.Upstream, "code", last.Code, "enhanced", last.Enhanced, "text", last.Text}
 		switch s {
 		case queue.Delivered:

@@ -35,7 +35,7 @@ func TestOneMessage(t *testing.T) {
 			m.Client.Addr != "127.0.0.1" || m.Client.Helo != "client.example.net" || !m.Accepted.Equal(time.Now()) {
 			t.Errorf("envelope %+v", m.NewMessage)
 		}
-		if l := r.log.lines("accepted"); len(l) != 1 || !strings.Contains(l[0], "id="+m.ID.String()+" from=ann@example.com to=bob@example.net size=82 took=0s client=127.0.0.1") {
+		if l := r.log.lines("accepted"); len(l) != 1 || !strings.Contains(l[0], "id="+m.ID.String()+" from=ann@example.com to=[bob@example.net] size=82 took=0s client=127.0.0.1") {
 			t.Errorf("log: %q", l)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,17 +73,17 @@ func (s *session) rejected(code int, enhanced, text string) {
 // accepted needs no escaping: what a client can put into these was checked.
 func (s *session) accepted(id queue.ID, env envelope, size int64) {
 	s.server.Log.LogAttrs(s.work, slog.LevelInfo, "accepted",
-		slog.String("id", id.String()), slog.String("from", env.from), slog.String("to", some(env.rcpts)),
-		slog.Int64("size", size), slog.Duration("took", time.Since(env.began)),
+		slog.String("id", id.String()), slog.String("from", env.from), slog.Any("to", some(env.rcpts)),
+		slog.Int64("size", size), slog.Duration("took", time.Since(env.began).Round(time.Millisecond)),
 		slog.String("client", s.conn.client()))
 }
 
 // some names the first recipients and counts the others.
-func some(rcpts []string) string {
+func some(rcpts []string) []string {
 	if len(rcpts) <= maxListed {
-		return strings.Join(rcpts, ",")
+		return rcpts
 	}
-	return fmt.Sprintf("%s,+%d", strings.Join(rcpts[:maxListed], ","), len(rcpts)-maxListed)
+	return append(slices.Clone(rcpts[:maxListed]), fmt.Sprintf("+%d", len(rcpts)-maxListed))
 }
 
 // complaints takes what go-smtp logs: panics, and failures to accept.
