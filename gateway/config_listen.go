@@ -178,7 +178,8 @@ func privateNetworks() []netip.Prefix {
 	for s := range strings.FieldsSeq(
 		"10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 " + // RFC 1918, RFC 4193
 			"169.254.0.0/16 fe80::/10 " + // link-local: RFC 3927, RFC 4291
-			"100.64.0.0/10") { // RFC 6598, which mesh VPNs use
+			"100.64.0.0/10",
+	) { // RFC 6598, which mesh VPNs use
 		ps = append(ps, netip.MustParsePrefix(s))
 	}
 	return ps

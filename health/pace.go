@@ -37,7 +37,8 @@ type pace struct {
 func newPace(began, last time.Time, first, most time.Duration, factor float64) pace {
 	p := pace{began: began, last: last, grow: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(first), backoff.WithMaxInterval(most), backoff.WithMultiplier(factor),
-		backoff.WithMaxElapsedTime(0), backoff.WithRandomizationFactor(0))}
+		backoff.WithMaxElapsedTime(0), backoff.WithRandomizationFactor(0),
+	)}
 	p.wait, p.jitter = first, 1
 	return p
 }

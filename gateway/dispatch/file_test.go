@@ -38,21 +38,42 @@ func TestFile(t *testing.T) {
 		want     queue.Filing
 	}{
 		{"new", nil, nil, t0, time.Hour, queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(5 * 24 * time.Hour)}},
-		{"refused by a waits for b at once, and is looked at when a may be asked", nil,
-			[]queue.Refusal{refusal("a", time.Minute)}, t0, time.Hour, queue.Filing{Lane: lane("b"), Due: t0, Age: in(time.Minute)}},
-		{"refused by all waits for the first", nil,
-			[]queue.Refusal{refusal("a", time.Minute), refusal("b", 30*time.Second)}, t0, time.Hour,
-			queue.Filing{Lane: lane("a", "b"), Due: in(30 * time.Second), Age: in(5 * 24 * time.Hour)}},
-		{"a refusal that is over counts for nothing", nil,
-			[]queue.Refusal{refusal("a", -time.Second)}, t0, time.Hour, queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(5 * 24 * time.Hour)}},
-		{"a refusal of somebody who may not send anyway", nil,
-			[]queue.Refusal{refusal("own", time.Hour)}, t0, time.Hour, queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(5 * 24 * time.Hour)}},
-		{"in doubt waits for its upstream alone", &queue.Doubt{Upstream: "b", Online: time.Hour}, nil, t0, time.Hour,
-			queue.Filing{Lane: lane("b"), Due: t0, Age: in(2 * time.Hour)}},
-		{"in doubt after a crash is released sooner", &queue.Doubt{Upstream: "b", Online: time.Hour, Crash: true}, nil, t0, time.Hour + 5*time.Minute,
-			queue.Filing{Lane: lane("b"), Due: t0, Age: in(10 * time.Minute)}},
-		{"in doubt at an upstream that is gone", &queue.Doubt{Upstream: "gone", Online: time.Hour}, nil, t0, time.Hour,
-			queue.Filing{Lane: lane(), Due: t0, Age: in(15 * time.Minute)}},
+		{
+			"refused by a waits for b at once, and is looked at when a may be asked", nil,
+			[]queue.Refusal{refusal("a", time.Minute)},
+			t0, time.Hour,
+			queue.Filing{Lane: lane("b"), Due: t0, Age: in(time.Minute)},
+		},
+		{
+			"refused by all waits for the first", nil,
+			[]queue.Refusal{refusal("a", time.Minute), refusal("b", 30*time.Second)},
+			t0, time.Hour,
+			queue.Filing{Lane: lane("a", "b"), Due: in(30 * time.Second), Age: in(5 * 24 * time.Hour)},
+		},
+		{
+			"a refusal that is over counts for nothing", nil,
+			[]queue.Refusal{refusal("a", -time.Second)},
+			t0, time.Hour,
+			queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(5 * 24 * time.Hour)},
+		},
+		{
+			"a refusal of somebody who may not send anyway", nil,
+			[]queue.Refusal{refusal("own", time.Hour)},
+			t0, time.Hour,
+			queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(5 * 24 * time.Hour)},
+		},
+		{
+			"in doubt waits for its upstream alone", &queue.Doubt{Upstream: "b", Online: time.Hour}, nil, t0, time.Hour,
+			queue.Filing{Lane: lane("b"), Due: t0, Age: in(2 * time.Hour)},
+		},
+		{
+			"in doubt after a crash is released sooner", &queue.Doubt{Upstream: "b", Online: time.Hour, Crash: true}, nil, t0, time.Hour + 5*time.Minute,
+			queue.Filing{Lane: lane("b"), Due: t0, Age: in(10 * time.Minute)},
+		},
+		{
+			"in doubt at an upstream that is gone", &queue.Doubt{Upstream: "gone", Online: time.Hour}, nil, t0, time.Hour,
+			queue.Filing{Lane: lane(), Due: t0, Age: in(15 * time.Minute)},
+		},
 		{"time offline does not age", nil, nil, t0, time.Hour + 24*time.Hour, queue.Filing{Lane: lane("a", "b"), Due: t0, Age: in(4 * 24 * time.Hour)}},
 	} {
 		m := message()
@@ -86,28 +107,53 @@ func TestDecide(t *testing.T) {
 		check func(queue.Outcome) bool
 	}{
 		{"fresh mail is sent", nil, "a", Now{t0.Add(time.Minute), time.Hour}, "", true, nil},
-		{"a lease without an upstream only files", nil, "", Now{t0.Add(time.Minute), time.Hour}, "filed", false,
-			func(o queue.Outcome) bool { return o.Lane == p.Routes.lane([]string{"a", "b"}) && !o.Counted }},
-		{"five days online expire", nil, "a", Now{t0.Add(6 * day), time.Hour + 5*day}, "expired", false,
-			func(o queue.Outcome) bool { return len(o.Rcpts) == 1 && o.Rcpts[0].State == queue.Expired }},
+		{
+			"a lease without an upstream only files", nil, "",
+			Now{t0.Add(time.Minute), time.Hour},
+			"filed", false,
+			func(o queue.Outcome) bool { return o.Lane == p.Routes.lane([]string{"a", "b"}) && !o.Counted },
+		},
+		{
+			"five days online expire", nil, "a",
+			Now{t0.Add(6 * day), time.Hour + 5*day},
+			"expired", false,
+			func(o queue.Outcome) bool { return len(o.Rcpts) == 1 && o.Rcpts[0].State == queue.Expired },
+		},
 		{"five days offline do not", nil, "a", Now{t0.Add(6 * day), 2 * time.Hour}, "", true, nil},
-		{"30 days by the clock are held, whatever the odometer", nil, "a", Now{t0.Add(30 * day), time.Hour + 6*day}, "held", false,
-			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts == nil }},
+		{
+			"30 days by the clock are held, whatever the odometer", nil, "a",
+			Now{t0.Add(30 * day), time.Hour + 6*day},
+			"held", false,
+			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts == nil },
+		},
 		{"30 days count from a release", func(m *queue.Message) { m.Released = t0.Add(20 * day) }, "a", Now{t0.Add(31 * day), time.Hour}, "", true, nil},
-		{"a null reverse-path that expires is held", func(m *queue.Message) { m.ReversePath = "" }, "a", Now{t0.Add(6 * day), time.Hour + 5*day}, "expired", false,
-			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts[0].State == queue.Pending }},
-		{"a doubt that lasted is released", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
-			Now{t0.Add(3 * time.Hour), 3 * time.Hour}, "in-doubt", false,
+		{
+			"a null reverse-path that expires is held", func(m *queue.Message) { m.ReversePath = "" }, "a",
+			Now{t0.Add(6 * day), time.Hour + 5*day},
+			"expired", false,
+			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts[0].State == queue.Pending },
+		},
+		{
+			"a doubt that lasted is released", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
+			Now{t0.Add(3 * time.Hour), 3 * time.Hour},
+			"in-doubt", false,
 			func(o queue.Outcome) bool {
 				return o.Rcpts[0].Doubt == nil && o.Counted && o.Lane == p.Routes.lane([]string{"a", "b"})
-			}},
-		{"a doubt that lasted offline is not", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
-			Now{t0.Add(30 * time.Hour), time.Hour + time.Minute}, "", true, nil},
-		{"a crash learns the odometer when it is filed", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Crash: true} }, "",
-			Now{t0.Add(time.Hour), 7 * time.Hour}, "filed", false,
+			},
+		},
+		{
+			"a doubt that lasted offline is not", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
+			Now{t0.Add(30 * time.Hour), time.Hour + time.Minute},
+			"", true, nil,
+		},
+		{
+			"a crash learns the odometer when it is filed", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Crash: true} }, "",
+			Now{t0.Add(time.Hour), 7 * time.Hour},
+			"filed", false,
 			func(o queue.Outcome) bool {
 				return o.Rcpts[0].Doubt.Online == 7*time.Hour && o.Lane == p.Routes.lane([]string{"b"})
-			}},
+			},
+		},
 		{"nobody may send it any more", func(m *queue.Message) { m.ReversePath = "x@y.example" }, "", Now{t0, 0}, "filed", false, nil},
 	} {
 		m := message()

@@ -111,8 +111,10 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		j.Fault = faultOf(scope, r, a, now.Time)
 	}
 	j.Results = append(j.Results, res)
-	j.attempt(queue.Attempt{At: t.At.UTC(), Took: t.Result.Took, Upstream: t.Upstream, Endpoint: t.Result.Endpoint,
-		Stage: r.Stage.String(), Verdict: string(v), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text, Why: why}, i)
+	j.attempt(queue.Attempt{
+		At: t.At.UTC(), Took: t.Result.Took, Upstream: t.Upstream, Endpoint: t.Result.Endpoint,
+		Stage: r.Stage.String(), Verdict: string(v), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text, Why: why,
+	}, i)
 }
 
 // again is when an upstream that refused the message may be asked once more.

@@ -68,8 +68,10 @@ func TestJudge(t *testing.T) {
 			if tt.eligible == 0 {
 				tt.eligible = 3
 			}
-			j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: tt.eligible,
-				Result: relay.Result{Rcpts: []relay.RcptResult{tt.r}}}, Now{Time: t0.Add(time.Second), Online: time.Hour})
+			j := testPolicy().Judge(Try{
+				Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: tt.eligible,
+				Result: relay.Result{Rcpts: []relay.RcptResult{tt.r}},
+			}, Now{Time: t0.Add(time.Second), Online: time.Hour})
 			r := j.Results[0]
 			if r.State != tt.state || j.Attempts[0].Verdict != string(tt.verdict) || j.Fault.Kind != tt.kind {
 				t.Errorf("state %s, verdict %s, fault %q; want %s, %s, %q", r.State, j.Attempts[0].Verdict, j.Fault.Kind, tt.state, tt.verdict, tt.kind)
@@ -103,8 +105,10 @@ func TestJudgeRecipientsApart(t *testing.T) {
 // TestAnswersAreHarmless holds that what an upstream says cannot steer a log.
 func TestAnswersAreHarmless(t *testing.T) {
 	m := message()
-	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2,
-		Result: relay.Result{Rcpts: []relay.RcptResult{reply(relay.Mail, 451, "", "\x1b[2Jgone\r\nid=forged")}}}, Now{Time: t0})
+	j := testPolicy().Judge(Try{
+		Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2,
+		Result: relay.Result{Rcpts: []relay.RcptResult{reply(relay.Mail, 451, "", "\x1b[2Jgone\r\nid=forged")}},
+	}, Now{Time: t0})
 	if got, want := j.Attempts[0].Text, `\x1b[2Jgone id=forged`; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -20,7 +20,8 @@ type Schedule struct {
 func (s Schedule) Wait(id queue.ID, n int) time.Duration {
 	b := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(s.Initial), backoff.WithMultiplier(2), backoff.WithMaxInterval(s.Max),
-		backoff.WithMaxElapsedTime(0), backoff.WithRandomizationFactor(0))
+		backoff.WithMaxElapsedTime(0), backoff.WithRandomizationFactor(0),
+	)
 	d := s.Initial
 	for range min(max(n, 1), 64) {
 		d = b.NextBackOff()

@@ -402,7 +402,9 @@ func (s *sim) deliver(ctx context.Context, p *peer, d relay.Delivery) relay.Resu
 
 var (
 	setupTroubles = []relay.RcptResult{
-		fault(relay.Connect, "no route to host"), {Stage: relay.Connect, Err: relay.ErrGivenUp}, fault(relay.TLS, "unexpected EOF"),
+		fault(relay.Connect, "no route to host"),
+		{Stage: relay.Connect, Err: relay.ErrGivenUp},
+		fault(relay.TLS, "unexpected EOF"),
 		reply(relay.Greeting, 421, "", "busy"), reply(relay.Greeting, 554, "", "go away"), fault(relay.Hello, "i/o timeout"),
 		reply(relay.Auth, 454, "4.7.0", "later"), reply(relay.Auth, 535, "5.7.8", "bad credentials"), fault(relay.Auth, "connection reset"),
 		{Stage: relay.Auth, Err: relay.ErrPassword},
