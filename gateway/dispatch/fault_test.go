@@ -84,20 +84,30 @@ func TestStopAtTheSecondUpstream(t *testing.T) {
 // TestFirstToWaitIsTold: health hears at once that mail waits, however the mail
 // came to wait.
 func TestFirstToWaitIsTold(t *testing.T) {
-	live(t, []string{"a"}, func(w *world) {
-		w.pass(time.Second)
-		w.peers["a"].script = func(_ int, d relay.Delivery) *relay.Result {
-			w.peers["a"].set(true)
-			time.Sleep(4 * time.Second)
-			r := all(d, fault(relay.Connect, "refused"))
-			return &r
-		}
+	live(t, both, func(w *world) {
+		w.peers["a"].set(true)
+		w.submit("ann@example.com", "bob@example.net") // finds it down
+		w.pass(11 * time.Second)
+		w.peers["b"].plays(func(_ int, d relay.Delivery) *relay.Result {
+			time.Sleep(7 * time.Second) // no mail waits meanwhile, and that is noticed
+			return says(relay.Mail, 451, "4.7.1", "greylisted")(0, d)
+		})
 		w.submit("ann@example.com", "bob@example.net")
-		w.pass(4*time.Second + time.Millisecond)
-		w.d.mu.Lock()
-		defer w.d.mu.Unlock()
-		if len(w.d.waiting) != 1 {
-			t.Errorf("mail waits and health was told of %v", w.d.waiting)
+		waiting := func() int {
+			w.d.mu.Lock()
+			defer w.d.mu.Unlock()
+			return len(w.d.waiting)
+		}
+		if waiting() != 1 {
+			t.Error("not told of new mail")
+		}
+		w.pass(7*time.Second - time.Millisecond)
+		if waiting() != 0 {
+			t.Error("not told that no mail waits")
+		}
+		w.pass(2 * time.Millisecond)
+		if waiting() != 1 {
+			t.Error("not told of mail that was refused elsewhere")
 		}
 	})
 }
