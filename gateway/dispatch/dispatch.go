@@ -205,6 +205,7 @@ func (d *Dispatcher) follow(ctx context.Context) {
 }
 
 func (d *Dispatcher) claim(ctx context.Context) error {
+	told := false
 	for ctx.Err() == nil {
 		wait, cancel := context.WithCancel(ctx)
 		claims, err := d.Session.Claim(wait, d.request(cancel))
@@ -214,8 +215,13 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 		case errors.Is(err, queue.ErrPoisoned), errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
 			return err
 		case err != nil && ctx.Err() == nil: // a full disk: it may heal
-			d.Log.Warn("alert", "text", "mail cannot be taken from the queue: "+err.Error())
+			if !told {
+				d.Log.Warn("alert", "text", "mail cannot be taken from the queue; it is tried again: "+err.Error())
+			}
+			told = true
 			pause(ctx, time.Second)
+		case len(claims) > 0:
+			told = false
 		}
 	}
 	return nil
@@ -245,7 +251,7 @@ func (d *Dispatcher) request(wake func()) queue.ClaimRequest {
 			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turn%4 == 3})
 		}
 	}
-	if r.Max == 0 {
+	if r.Max <= 0 {
 		r.Except = nil
 	}
 	r.Slots = d.asked
@@ -385,7 +391,13 @@ func (d *Dispatcher) drain() {
 // sweep forgets finished mail after its time, and reminds of notices that
 // nobody could be told about.
 func (d *Dispatcher) sweep(ctx context.Context) {
+	d.catchUp(ctx)
+	last := time.Now()
 	for n := 0; pause(ctx, time.Minute); n++ {
+		if setBack(last, time.Now()) > time.Minute {
+			d.catchUp(ctx)
+		}
+		last = time.Now()
 		if n%(24*60) == 0 {
 			d.remind(ctx)
 		}

@@ -145,8 +145,10 @@ func TestJudgeWhoIsCharged(t *testing.T) {
 		for i := range rs {
 			is = append(is, i)
 		}
-		return testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: is, At: t0, Eligible: eligible,
-			Result: relay.Result{Rcpts: rs}}, Now{Time: t0.Add(time.Hour), Online: 2 * time.Hour})
+		return testPolicy().Judge(Try{
+			Message: &m, Upstream: "a", Rcpts: is, At: t0, Eligible: eligible,
+			Result: relay.Result{Rcpts: rs},
+		}, Now{Time: t0.Add(time.Hour), Online: 2 * time.Hour})
 	}
 	if j := judge(message(), 2, reply(relay.Rcpt, 550, "5.7.1", "not wanted here")); j.Sender {
 		t.Error("a recipient's policy was held against the sender")

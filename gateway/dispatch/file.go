@@ -28,6 +28,8 @@ const (
 	crashAgain   = time.Minute      // between two refusals that together release
 
 	soon = time.Second // the least distance of a next look, so that nothing spins
+	// The same for times counted online: offline they do not come nearer.
+	offline = 10 * time.Second
 )
 
 // Now is what a decision may know about the moment.
@@ -64,7 +66,7 @@ func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, 
 	default:
 		f.Age = earliest(f.Age, slices.MinFunc(ends, time.Time.Compare))
 	}
-	f.Lane, f.Due = p.Routes.lane(open), latest(due, m.Accepted).UTC()
+	f.Lane, f.Due = p.Routes.lane(open), due.UTC()
 	f.Age = latest(f.Age, now.Time.Add(soon)).UTC()
 	return f, true
 }
@@ -73,10 +75,11 @@ func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, 
 // a time counted online is filed as if the machine stayed online.
 func (p Policy) age(m *queue.Message, now Now) time.Time {
 	at := tooOld(m)
-	at = earliest(at, now.Time.Add(p.Expire-(now.Online-m.Online)))
+	online := func(left time.Duration) time.Time { return now.Time.Add(max(left, offline)) }
+	at = earliest(at, online(p.Expire-(now.Online-m.Online)))
 	for _, i := range m.Pending() {
 		if d := m.Recipients[i].Doubt; d != nil {
-			at = earliest(at, now.Time.Add(p.doubtWait(m, d)-(now.Online-d.Online)))
+			at = earliest(at, online(p.doubtWait(m, d)-(now.Online-d.Online)))
 		}
 	}
 	return at

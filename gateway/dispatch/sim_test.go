@@ -76,6 +76,8 @@ type sim struct {
 	open   map[string]int
 	rcpts  map[string]*fate
 	told   map[string]int // notices that name a recipient, by its address
+
+	settles map[string]int // by message and minute
 }
 
 // fate is what the outside knows of one recipient. Addresses are used once;
@@ -85,7 +87,7 @@ type fate struct{ copies, doubts int }
 func simulate(t *testing.T, seed uint64, log io.Writer) *sim {
 	s := &sim{
 		seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)),
-		down: map[string]bool{}, asked: map[string]int{}, open: map[string]int{}, rcpts: map[string]*fate{}, told: map[string]int{},
+		down: map[string]bool{}, asked: map[string]int{}, open: map[string]int{}, rcpts: map[string]*fate{}, told: map[string]int{}, settles: map[string]int{},
 	}
 	s.names = []string{"a", "b", "c"}[:1+s.rnd.IntN(3)]
 	s.slots = 1 + s.rnd.IntN(4)
@@ -103,6 +105,7 @@ func simulate(t *testing.T, seed uint64, log io.Writer) *sim {
 				c.Upstreams[n] = Upstream{s.peers[n], s.slots}
 			}
 		}
+		s.wrap = func(ses queue.Session) queue.Session { return fillingUp{ses, s} }
 		s.start(s.names)
 		for range 8 + s.rnd.IntN(20) {
 			s.event()
@@ -137,6 +140,48 @@ func (r remembering) Apply(ctx context.Context, f queue.Filter, op queue.Op) (qu
 		}
 	}
 	return r.Store.Apply(ctx, f, op)
+}
+
+// fillingUp is a session on a disk that is full now and then.
+type fillingUp struct {
+	queue.Session
+	s *sim
+}
+
+func (f fillingUp) full() error {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if !f.s.healed && rand.IntN(10) == 0 {
+		return queue.ErrFull
+	}
+	return nil
+}
+
+func (f fillingUp) Settle(ctx context.Context, c queue.Claim, o queue.Outcome) error {
+	f.s.mu.Lock()
+	minute := fmt.Sprint(c.ID, time.Now().Truncate(time.Minute))
+	if f.s.settles[minute]++; f.s.settles[minute] == 30 {
+		f.s.t.Errorf("%s is passed on again and again at %v:%s", c.ID, time.Now(), timeline(c.Message))
+	}
+	f.s.mu.Unlock()
+	if err := f.full(); err != nil {
+		return err
+	}
+	return f.Session.Settle(ctx, c, o)
+}
+
+func (f fillingUp) MarkDot(ctx context.Context, c queue.Claim, rcpts []int, upstream string, known []queue.RcptResult) error {
+	if err := f.full(); err != nil {
+		return err
+	}
+	return f.Session.MarkDot(ctx, c, rcpts, upstream, known)
+}
+
+func (f fillingUp) Claim(ctx context.Context, r queue.ClaimRequest) ([]queue.Claim, error) {
+	if err := f.full(); err != nil {
+		return nil, err
+	}
+	return f.Session.Claim(ctx, r)
 }
 
 // event is one turn of fate.

@@ -1,0 +1,43 @@
+package dispatch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"mailroam/queue"
+)
+
+// farthest is beyond every wait that is decided on here.
+func (p Policy) farthest() time.Duration { return max(blockMax, 2*p.Schedule.Max) + time.Hour }
+
+// catchUp makes due at once what waits for a time so far ahead that nobody can
+// have meant it: it was filed while the clock was wrong, and would wait until
+// the right clock gets there.
+func (d *Dispatcher) catchUp(ctx context.Context) {
+	d.mu.Lock()
+	far := time.Now().Add(d.config.farthest())
+	d.mu.Unlock()
+	var ids []queue.ID
+	for m, err := range d.Store.List(ctx, queue.Filter{States: []queue.State{queue.Queued}}) {
+		if err != nil {
+			return
+		}
+		if m.Due.After(far) {
+			ids = append(ids, m.ID)
+		}
+	}
+	for lot := range slices.Chunk(ids, 500) {
+		d.Log.Warn("alert", "text", "the clock was set back: mail that would wait for the old time is filed anew", "messages", len(lot))
+		f := queue.Filter{IDs: lot, States: []queue.State{queue.Queued}}
+		if _, err := d.Store.Apply(ctx, f, queue.Op{Verb: queue.OpRetry, At: time.Now()}); err != nil {
+			return
+		}
+	}
+}
+
+// setBack says how far the clock was set back since then: the wall clock went
+// less far than the monotonic one.
+func setBack(then, now time.Time) time.Duration {
+	return now.Sub(then) - now.Round(0).Sub(then.Round(0))
+}

@@ -1,0 +1,48 @@
+package dispatch
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"mailroam/queue"
+)
+
+// TestClockWasSetBack: mail that was filed years ahead is not lost until then.
+func TestClockWasSetBack(t *testing.T) {
+	live(t, both, func(w *world) {
+		ahead := time.Now().AddDate(5, 0, 0)
+		n := queue.NewMessage{ID: queue.NewID(), Accepted: ahead, ReversePath: "ann@example.com", Recipients: []string{"bob@example.net"}}
+		d, err := w.session.NewDraft(context.Background(), n.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Filing = queue.Filing{Lane: w.config(both).Routes.lane(both), Due: ahead, Age: ahead}
+		if _, err := d.Commit(context.Background(), "", n); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Hour)
+		w.wantState(n.ID, queue.Queued)
+		w.restart(both)
+		w.pass(time.Second)
+		w.wantState(n.ID, queue.Done)
+	})
+}
+
+func TestSetBack(t *testing.T) {
+	then := time.Now()
+	if d := setBack(then, then.Add(time.Minute)); d != 0 {
+		t.Errorf("a clock that runs was set back by %v", d)
+	}
+}
+
+// TestOfflineIsNoWork: what waits for time online is not written again and
+// again while there is none.
+func TestOfflineIsNoWork(t *testing.T) {
+	p := testPolicy()
+	m := message()
+	f, ok := p.File(&m, nil, t0, Now{Time: t0, Online: m.Online + p.Expire - 1})
+	if !ok || f.Age.Sub(t0) < 5*time.Second {
+		t.Errorf("looked at again in %v", f.Age.Sub(t0))
+	}
+}
