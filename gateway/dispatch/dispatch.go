@@ -62,6 +62,7 @@ type Dispatcher struct {
 	config  Config
 	slots   slots               // taken: open passes, fresh mail that was promised one, and asked
 	asked   slots               // of them, what the claim under way may bring
+	begun   slots               // of them, passes that ask the upstream now
 	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
@@ -74,7 +75,7 @@ type Dispatcher struct {
 
 // New returns a Dispatcher that works once Run is called.
 func New(o Options, c Config) *Dispatcher {
-	d := &Dispatcher{Options: o, cut: make(chan struct{}), wake: func() {}, slots: slots{}}
+	d := &Dispatcher{Options: o, cut: make(chan struct{}), wake: func() {}, slots: slots{}, begun: slots{}}
 	d.Set(c)
 	return d
 }
@@ -349,13 +350,14 @@ func (d *Dispatcher) first(names []string) string {
 }
 
 // free counts the messages an upstream can take now. An upstream on trial
-// takes one. The caller holds d.mu.
+// takes one, beside those that wait for its answer from before. The caller
+// holds d.mu.
 func (d *Dispatcher) free(name string) int {
-	n := d.config.Upstreams[name].Slots
+	n := d.config.Upstreams[name].Slots - d.slots[name]
 	if d.Health.Standing(name).Trial {
-		n = min(n, 1)
+		n = min(n, 1-(d.slots[name]-d.begun[name]))
 	}
-	return n - d.slots[name]
+	return n
 }
 
 // release frees a slot. The caller holds d.mu.

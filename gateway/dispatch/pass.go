@@ -22,6 +22,7 @@ type trip struct {
 	o      queue.Outcome
 	at     string // the upstream asked now; "" for a claim that must not send
 	gone   bool   // the slot was given back
+	begun  bool   // it is counted as asking
 	tried  []string
 	rests  []int // recipients that ask nobody else in this pass
 	later  bool
@@ -69,7 +70,7 @@ func (t *trip) next() bool {
 	if u == "" || t.d.free(u) <= 0 {
 		return false
 	}
-	t.d.release(t.at)
+	t.release()
 	t.at = u
 	t.d.slots[u]++
 	return true
@@ -104,6 +105,23 @@ func (t *trip) refused(r queue.Refusal) {
 	t.o.Refusals = append(slices.DeleteFunc(slices.Clone(t.o.Refusals), func(o queue.Refusal) bool { return o.Upstream == r.Upstream }), r)
 }
 
+// release frees the upstream's slot. The caller holds the dispatcher's mutex.
+func (t *trip) release() {
+	if t.begun {
+		t.d.begun[t.at]--
+		t.begun = false
+	}
+	t.d.release(t.at)
+}
+
+// begin counts as asking the upstream from now on.
+func (t *trip) begin() {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	t.d.begun[t.at]++
+	t.begun = true
+}
+
 // leave gives back the slot, once.
 func (t *trip) leave() {
 	t.d.mu.Lock()
@@ -113,7 +131,7 @@ func (t *trip) leave() {
 	}
 	t.gone = true
 	if t.at != "" {
-		t.d.release(t.at)
+		t.release()
 		return
 	}
 	t.d.filing--
@@ -145,6 +163,7 @@ func (t *trip) deliver(ctx context.Context) {
 	if !ok {
 		return
 	}
+	t.begin()
 	rcpts := t.rcpts(u)
 	try := Try{Message: &t.m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: len(t.config.Routes.Eligible(t.m.ReversePath))}
 	try.Result = t.config.Upstreams[u].Deliver(ctx, relay.Delivery{

@@ -23,7 +23,7 @@ import (
 
 var (
 	simSeed = flag.Uint64("sim.seed", 0, "run this simulation only")
-	simRuns = flag.Int("sim.runs", 150, "how many simulations to run")
+	simRuns = flag.Int("sim.runs", 100, "how many simulations to run")
 )
 
 // TestSimulation lets chance play upstreams, operator, power supply and

@@ -86,6 +86,37 @@ func TestNeverMoreDeliveredThanSlots(t *testing.T) {
 	}
 }
 
+// TestTrialBesideSlowAnswers: deliveries that wait for their last answer keep an
+// upstream neither from its trial nor, by that, the mail from the others.
+func TestTrialBesideSlowAnswers(t *testing.T) {
+	b := func(w *world) int { _, took := w.peers["b"].count(); return took }
+	live(t, both, func(w *world) {
+		w.peers["a"].script = func(n int, d relay.Delivery) *relay.Result {
+			switch {
+			case n <= 5:
+				time.Sleep(9 * time.Minute)
+			case n == 6:
+				return says(relay.Mail, 421, "4.3.2", "too busy")(n, d)
+			}
+			return nil
+		}
+		for range 6 {
+			w.submit("ann@example.com", "bob@example.net")
+		}
+		w.pass(6 * time.Second) // the sixth went to b, and a may show whether it is well
+		for range 4 {
+			w.submit("ann@example.com", "bob@example.net")
+		}
+		w.pass(2 * time.Second)
+		_, a := w.peers["a"].count()
+		if a == 0 || a+b(w) != 5 {
+			t.Errorf("a took %d, b took %d", a, b(w))
+		}
+		w.pass(10 * time.Minute)
+		w.wantTook(map[string]int{"a": 10 - b(w), "b": b(w)})
+	})
+}
+
 // TestSlotsComeBack: however a message's way ends, its slot is free again.
 func TestSlotsComeBack(t *testing.T) {
 	live(t, both, func(w *world) {
