@@ -367,7 +367,13 @@ func (b *bench) fillAndDrain(ctx context.Context, r *relay) error {
 	}
 	before = cpu(r.pid)
 	if err := a.wait(ctx, 150*time.Second); err != nil {
-		return fmt.Errorf("%s, drain: %w", r.name, err)
+		if r.flush == nil || ctx.Err() != nil {
+			return fmt.Errorf("%s, drain: %w", r.name, err)
+		}
+		// A peer that keeps some mail for its next queue run shows what it does:
+		// no reason to lose the other lines.
+		b.say("%s, drain: %v: left out", r.name, err)
+		return nil
 	}
 	at := a.times()
 	slices.Sort(at)
