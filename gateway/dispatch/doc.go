@@ -12,7 +12,8 @@
 // claim loop, one per open pass, and a broom for finished mail.
 //
 // Slots: an upstream carries at most `limits.connections` messages at a time,
-// and dispatch alone counts them. A slot is taken by an open pass, by fresh mail
-// from its filing on, and by a claim for what it may bring. A full upstream
-// means waiting, never the next one: being busy is no fault.
+// and dispatch alone counts them. A slot is taken by fresh mail from its filing
+// on, by a claim for what it may bring, and by a pass until nothing is left but
+// to write its result; a result that cannot be written takes it back. A full
+// upstream means waiting, never the next one: being busy is no fault.
 package dispatch

@@ -10,7 +10,7 @@ import (
 // Verdict is the next step for a recipient.
 type Verdict string
 
-// The verdicts (design 3.1).
+// The verdicts.
 const (
 	Delivered Verdict = "delivered"
 	Next      Verdict = "next"     // another upstream, now
@@ -19,8 +19,7 @@ const (
 	InDoubt   Verdict = "in-doubt" // an upstream may have taken it
 )
 
-// Scope is whose fault a refusal is (verdicts: the fault classes): it decides
-// who is charged.
+// Scope is whose fault a refusal is: it decides who is charged.
 type Scope string
 
 // The scopes.

@@ -19,23 +19,10 @@ import (
 	"mailroam/gateway/sink"
 )
 
+// binary is the mailroam under test, built once.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "mailroam-failover")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		if binary, err = peers.BuildMailroam(context.Background(), dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(peers.WithMailroam(m, &binary)) }
 
 // scene is a gateway with two upstreams.
 type scene struct {

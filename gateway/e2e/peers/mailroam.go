@@ -30,6 +30,22 @@ func BuildMailroam(ctx context.Context, dir string) (string, error) {
 	return bin, nil
 }
 
+// WithMailroam runs m, a package's tests, with the binary to test in *bin, and
+// gives the exit code.
+func WithMailroam(m interface{ Run() int }, bin *string) int {
+	dir, err := os.MkdirTemp("", "mailroam-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if *bin, err = BuildMailroam(context.Background(), dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
 // StartMailroam runs `bin serve` with the config in dir, which must listen on
 // addr, with stderr going to a file. wrap is a command to run it by, such as
 // strace with its options. The caller must Close it.

@@ -1,8 +1,6 @@
 package torture
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"testing"
 
@@ -12,18 +10,4 @@ import (
 // binary is the mailroam under test, built once.
 var binary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "mailroam-torture")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		if binary, err = peers.BuildMailroam(context.Background(), dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(peers.WithMailroam(m, &binary)) }
