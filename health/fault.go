@@ -20,6 +20,9 @@ const (
 	Account  Kind = "account"  // bad credentials, blocked account
 	Quota    Kind = "quota"
 	Policy   Kind = "policy"
+	// Place is a refusal for where we are: relaying denied to this network, our
+	// address listed. It opens the breaker, and another network closes it.
+	Place Kind = "place"
 )
 
 // Fault is one observed failure of an upstream; its zero value is a success.
@@ -27,7 +30,20 @@ type Fault struct {
 	Kind   Kind      `json:"kind"`
 	Reason string    `json:"reason"` // for people: escaped, no secret
 	Until  time.Time `json:"until"`  // told or chosen end; zero: the kind's own cool-down
+	Sign   Sign      `json:"sign"`   // that the network, not the upstream, is to blame
 }
+
+// Sign is what a fault looks like to someone who suspects the network.
+type Sign string
+
+// The signs.
+const (
+	NoSign     Sign = ""
+	DeadDNS    Sign = "dns"    // no name server answers; an NXDOMAIN is an answer
+	Imposture  Sign = "portal" // somebody else answers: wrong certificate, STARTTLS gone, a foreign banner
+	Web        Sign = "web"    // a web server answers in clear, or the name leads into private space
+	WrongClock Sign = "clock"  // the certificate is the right one, at another time
+)
 
 // OK says that nothing failed.
 func (f Fault) OK() bool { return f.Kind == None }

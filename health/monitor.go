@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
+
+	"mailroam/health/netmon"
 )
 
 // Target is an upstream to watch.
@@ -16,6 +19,20 @@ type Target struct {
 	// kept with the state, so that account faults are forgotten when the
 	// secret was changed while we did not run. "" is like any other value.
 	Account string
+	// Hosts are the names or addresses it is reached at. Upstreams that share
+	// one are one witness when the network is judged.
+	Hosts []string
+	// Addrs are the IP addresses it was last found at; nil, or none: unknown.
+	Addrs func() []netip.Addr
+	// Unproven: whoever answers is believed, so its answer proves nothing about
+	// the network, and under a suspected portal nothing is sent to it.
+	Unproven bool
+}
+
+// Failback is when mail returns to an upstream that was down.
+type Failback struct {
+	NetworkChange bool          // not before the network changes
+	After         time.Duration // not before it has been up for so long; 0: as soon as it is up
 }
 
 // Options are what a Monitor needs. Only Targets must be set.
@@ -23,7 +40,9 @@ type Options struct {
 	Targets           []Target
 	Interval, Timeout time.Duration // default 60 s and 5 s
 	Rise              int           // default 2
-	File              string        // keeps the state; "" for none
+	Failback          Failback
+	Network           netmon.Snapshot // the network as it is now
+	File              string          // keeps the state; "" for none
 	// Online says whether this machine has a network. nil: when it has an
 	// address that is not loopback, or an upstream answered in the last
 	// minute.

@@ -18,6 +18,7 @@ import (
 // Relay carries messages to one upstream.
 type Relay interface {
 	Deliver(context.Context, relay.Delivery) relay.Result
+	Warm(context.Context) error
 }
 
 // Health says which upstream can be used now, and is told how it went.
@@ -43,6 +44,7 @@ type Options struct {
 type Config struct {
 	Policy
 	Keep      time.Duration // how long finished messages stay visible
+	Hedge     time.Duration // without progress for so long another upstream is got ready; 0: never
 	Upstreams map[string]Upstream
 }
 
@@ -97,6 +99,10 @@ func (d *Dispatcher) Pardon() {
 	defer d.mu.Unlock()
 	clear(d.senders)
 }
+
+// Roamed is told of each major change of the network: who was refused for
+// where we were may ask again.
+func (d *Dispatcher) Roamed() { d.Pardon() }
 
 // learn makes a lane known, so that it is claimed from. The caller holds d.mu.
 func (d *Dispatcher) learn(lane string) {

@@ -89,6 +89,16 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 	return p.take(ctx, d)
 }
 
+// Warm is ready at once, or refuses.
+func (p *peer) Warm(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down {
+		return &relay.Error{Stage: relay.Connect, Err: errors.New("connection refused")}
+	}
+	return nil
+}
+
 // take is the normal course: every recipient is accepted.
 func (p *peer) take(ctx context.Context, d relay.Delivery) relay.Result {
 	body, err := d.Body(ctx)

@@ -32,6 +32,7 @@ const (
 	ScopeQuota     Scope = "quota"     // Q
 	ScopeAccount   Scope = "account"   // A
 	ScopePolicy    Scope = "policy"    // P
+	ScopePlace     Scope = "place"     // P, for where we are: another network is another matter
 	ScopeSession   Scope = "session"   // L, X: protocol limits and nonsense
 	ScopeNetwork   Scope = "network"   // N
 	ScopeIdentity  Scope = "identity"  // TLS identity not proven

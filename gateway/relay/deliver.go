@@ -16,6 +16,11 @@ var (
 	ErrStopped = errors.New("stopped here")
 	// ErrGivenUp says that GiveUp was closed during set-up.
 	ErrGivenUp = errors.New("given up: the upstream was found dead meanwhile")
+	// ErrPassedOver says that Begin said no.
+	ErrPassedOver = errors.New("another upstream was ready first")
+	// ErrRoamed says that the way to the upstream was lost with a change of the
+	// network before the dot. ErrStopped wraps it.
+	ErrRoamed = errors.New("the network changed")
 )
 
 // Delivery is one message for one upstream.
@@ -34,6 +39,13 @@ type Delivery struct {
 	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
 	Hurry     bool            // another upstream is usable: set-up must be quick
 	GiveUp    <-chan struct{} // closed when the upstream was found dead meanwhile: ends set-up
+	// OnQuiet is called each time that until the reply to MAIL there was no
+	// progress for Quiet: no octet from the peer, no step of the set-up done.
+	Quiet   time.Duration
+	OnQuiet func()
+	// Begin is asked once, at the reply to MAIL: the upstream is ready and nobody
+	// else has the message yet. No ends the delivery by ErrPassedOver. nil is yes.
+	Begin func() bool
 }
 
 // Deliver hands the message over and says what became of each recipient. ctx

@@ -46,6 +46,11 @@ type Options struct {
 	Username  string
 	// Password is asked at each login. The answer is neither kept nor logged.
 	Password func(context.Context) (string, error)
+	// Lookup finds a host's addresses; nil leaves that to Dial.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Path identifies the way from local to peer, "" when there is none any
+	// more; nil: it never changes.
+	Path func(local, peer netip.Addr) string
 	// Dial opens a connection; nil means TCP that notices a dead peer within
 	// about 30 s.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -21,17 +21,19 @@ const module = "mailroam"
 // that is not listed has no room yet: give it one here first.
 var may = map[string][]string{
 	"cmd/mailroam":     {"gateway", "gateway/admin", "gateway/sink", "queue"},
-	"gateway":          {"gateway/msa", "gateway/dispatch", "gateway/relay", "gateway/dsn", "gateway/admin", "queue", "queue/bolt", "health"},
+	"gateway":          {"gateway/msa", "gateway/dispatch", "gateway/relay", "gateway/dsn", "gateway/admin", "queue", "queue/bolt", "health", "health/netmon", "gateway/alert"},
 	"gateway/msa":      {"queue"},
 	"gateway/dispatch": {"gateway/relay", "gateway/dsn", "queue", "health"},
 	"gateway/relay":    {},
 	"gateway/sink":     {},
 	"gateway/dsn":      {"queue"},
 	"gateway/admin":    {"queue", "health"},
+	"gateway/alert":    {"queue", "health"},
 	"queue":            {},
 	"queue/bolt":       {"queue"},
 	"queue/queuetest":  {"queue"},
-	"health":           {},
+	"health":           {"health/netmon"},
+	"health/netmon":    {},
 }
 
 // outside is for the packages under gateway/e2e, which drive the built binary:
