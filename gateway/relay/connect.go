@@ -114,10 +114,19 @@ func (u *Upstream) greet(ctx context.Context, c *conn, b budget) *Error {
 	if fault := u.ehlo(c, b); fault != nil || c.endpoint.Mode != RequireStartTLS {
 		return fault
 	}
+	if fault := c.startTLS(ctx, b); fault != nil {
+		return fault
+	}
+	// What was said in the clear is worth nothing now (RFC 3207 4.2).
+	return u.ehlo(c, b)
+}
+
+// startTLS asks for TLS and proves who answers.
+func (c *conn) startTLS(ctx context.Context, b budget) *Error {
 	if !c.caps.startTLS {
 		return &Error{Stage: StartTLS, Err: errNoStartTLS}
 	}
-	r, err = c.command("STARTTLS", b.by(b.setup))
+	r, err := c.command("STARTTLS", b.by(b.setup))
 	if fault := positive(StartTLS, r, err); fault != nil {
 		return fault
 	}
@@ -129,8 +138,7 @@ func (u *Upstream) greet(ctx context.Context, c *conn, b budget) *Error {
 	if err := c.handshake(ctx, b.by(b.setup)); err != nil {
 		return &Error{Stage: StartTLS, Err: err}
 	}
-	// What was said in the clear is worth nothing now (RFC 3207 4.2).
-	return u.ehlo(c, b)
+	return nil
 }
 
 // positive makes a fault of anything but a 2xx reply.
@@ -174,7 +182,7 @@ func (c *conn) handshake(ctx context.Context, by time.Time) error {
 		DynamicRecordSizingDisabled: true, // small records would be small writes
 	})
 	if err := t.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errHandshake, err)
+		return fmt.Errorf("%w: %w", errHandshake, c.endpoint.blameClock(name, err))
 	}
 	c.nc, c.secure = t, true
 	c.in.Reset(t)

@@ -26,6 +26,12 @@ var (
 	errHungUp = fmt.Errorf("the server closed the connection without a reply (%w)", io.EOF)
 )
 
+// syntaxError is errReplySyntax with the line that is no reply.
+type syntaxError struct{ line []byte }
+
+func (e *syntaxError) Error() string { return fmt.Sprintf("%v: %q", errReplySyntax, e.line) }
+func (e *syntaxError) Unwrap() error { return errReplySyntax }
+
 // readReply reads one reply (RFC 5321 4.2). It accepts a code alone on its
 // line, with or without the space, and a line feed alone as the end of a line.
 // The code of the last line counts.
@@ -41,7 +47,7 @@ func readReply(r *bufio.Reader) (Reply, error) {
 		}
 		code, last, ok := parseLine(line)
 		if !ok {
-			return Reply{}, fmt.Errorf("%w: %q", errReplySyntax, line[:min(len(line), 80)])
+			return Reply{}, &syntaxError{bytes.Clone(line[:min(len(line), 80)])}
 		}
 		if lines > 0 {
 			text.WriteByte('\n')

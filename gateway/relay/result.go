@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -87,6 +88,9 @@ type Error struct {
 	Reply    Reply // when a reply was the fault
 	Err      error
 	Endpoint string // host:port, in set-up
+	// Addr is the address that was tried; the zero value: none was, or it is
+	// not known.
+	Addr netip.AddrPort
 }
 
 func (e *Error) Error() string {
