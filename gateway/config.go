@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"mailroam/health"
 )
 
 // Config is a whole, checked configuration: every value is set, every path is
@@ -22,6 +24,7 @@ type Config struct {
 	Listen    []Listen
 	Queue     QueueConfig
 	Health    HealthConfig
+	Alert     AlertConfig
 	Log       LogConfig
 	Upstreams []UpstreamConfig // in order of preference, never empty
 
@@ -47,7 +50,17 @@ type QueueConfig struct {
 // HealthConfig says how upstreams are probed.
 type HealthConfig struct {
 	Interval, Timeout time.Duration
-	Rise              int // good probes before mail returns to a preferred upstream
+	Rise              int           // good probes before mail returns to a preferred upstream
+	Hedge             time.Duration // without progress for so long the next upstream is got ready; 0: never
+	Failback          health.Failback
+}
+
+// AlertConfig says who is told when a person should know.
+type AlertConfig struct {
+	Command []string      // the program by its whole path or its name alone, then its arguments; nil for none
+	Webhook Secret        // a URL, which may hold a token; the zero Secret for none
+	Every   time.Duration // at least, between two alerts about the same thing
+	Down    time.Duration // without a usable upstream for so long, online, is an alert
 }
 
 // LogConfig says how the log is written.
@@ -93,7 +106,8 @@ func Default() Config {
 			MaxMessage:   50 << 20,
 			Keep:         7 * day,
 		},
-		Health: HealthConfig{Interval: time.Minute, Timeout: 5 * time.Second, Rise: 2},
+		Health: HealthConfig{Interval: time.Minute, Timeout: 5 * time.Second, Rise: 2, Hedge: 2 * time.Second},
+		Alert:  AlertConfig{Every: 15 * time.Minute, Down: 10 * time.Minute},
 		Log:    LogConfig{Format: "text", Level: "info"},
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"mailroam/health"
 )
 
 const oneUpstream = `
@@ -58,6 +60,13 @@ listen = [{ address = "[::1]:25" }, { address = ":26", allow = ["192.168.1.7/24"
 interval = "1m30s"
 timeout = "2.5s"
 rise = 3
+hedge = "off"
+failback = "network-change"
+[alert]
+command = ["./tell", "me"]
+webhook = "http://[::1]:8080/hook?token=hunter2"
+every = "1h"
+down = "1d"
 [log]
 format = "json"
 level = "debug"
@@ -80,8 +89,14 @@ password_command = ["true"]
 	if c.DataDir != "/var/mail" || c.Queue.RetryInitial != 10*time.Second || c.Queue.RetryMax != day {
 		t.Errorf("data_dir %s, retry %v to %v", c.DataDir, c.Queue.RetryInitial, c.Queue.RetryMax)
 	}
-	if c.Health != (HealthConfig{90 * time.Second, 2500 * time.Millisecond, 3}) || c.Log != (LogConfig{"json", "debug"}) {
+	if c.Health != (HealthConfig{90 * time.Second, 2500 * time.Millisecond, 3, 0, health.Failback{NetworkChange: true}}) || c.Log != (LogConfig{"json", "debug"}) {
 		t.Errorf("health %+v, log %+v", c.Health, c.Log)
+	}
+	if !reflect.DeepEqual(c.Alert.Command, []string{"/etc/mailroam/tell", "me"}) || c.Alert.Every != time.Hour || c.Alert.Down != day {
+		t.Errorf("alert %+v", c.Alert)
+	}
+	if url, err := c.Alert.Webhook.Read(t.Context()); url != "http://[::1]:8080/hook?token=hunter2" || err != nil {
+		t.Errorf("webhook %q, %v", url, err)
 	}
 	p := netip.MustParsePrefix
 	wantListen := []Listen{
@@ -110,8 +125,37 @@ password_command = ["true"]
 	for _, w := range c.Warnings {
 		warnings = append(warnings, w.Key)
 	}
-	if want := []string{"upstream.password_env", "upstream.urls"}; !reflect.DeepEqual(warnings, want) {
+	if want := []string{"alert.command", "upstream.password_env", "upstream.urls"}; !reflect.DeepEqual(warnings, want) {
 		t.Errorf("warnings %+v", c.Warnings)
+	}
+}
+
+func TestSpansOrWords(t *testing.T) {
+	for line, want := range map[string]HealthConfig{
+		``:                            {Hedge: 2 * time.Second},
+		`hedge = "500ms"`:             {Hedge: 500 * time.Millisecond},
+		`hedge = "off"`:               {},
+		`failback = "when-up"`:        {Hedge: 2 * time.Second},
+		`failback = "10m"`:            {Hedge: 2 * time.Second, Failback: health.Failback{After: 10 * time.Minute}},
+		`failback = "network-change"`: {Hedge: 2 * time.Second, Failback: health.Failback{NetworkChange: true}},
+	} {
+		got := parseGood(t, "[health]\n"+line+oneUpstream).Health
+		if got.Hedge != want.Hedge || got.Failback != want.Failback {
+			t.Errorf("%s is %+v", line, got)
+		}
+	}
+}
+
+func TestWebhooks(t *testing.T) {
+	for raw, good := range map[string]bool{
+		"https://hooks.example.com/T0/B1": true, "https://ann:hunter2@example.com/?t=hunter2": true, "https://192.0.2.1:8443": true,
+		"http://localhost:8080/x": true, "http://127.0.0.2/": true, "http://[::1]/": true,
+		"http://example.com/": false, "http://192.168.1.1/": false, "ftp://example.com/": false, "hooks.example.com": false, "https://": false,
+		"https:hooks.example.com": false, "https://a b/": false, "https://example.com/\x00": false, "http://127.0.0.1.example.com/": false, "": false,
+	} {
+		if f := checkWebhook(raw); (f.what == "") != good || strings.Contains(f.what+f.fix, "hunter") {
+			t.Errorf("%q: %+v", raw, f)
+		}
 	}
 }
 
@@ -122,7 +166,7 @@ func TestExampleSaysTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	if c.Queue != want.Queue || c.Health != want.Health || c.Log != want.Log || !reflect.DeepEqual(c.Listen, want.Listen) {
+	if c.Queue != want.Queue || c.Health != want.Health || c.Log != want.Log || !reflect.DeepEqual(c.Alert, want.Alert) || !reflect.DeepEqual(c.Listen, want.Listen) {
 		t.Errorf("the example shows other values than the defaults: %+v", c)
 	}
 }

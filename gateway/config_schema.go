@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -63,6 +64,19 @@ func (d *decoder) schema() schema {
 			"interval": duration(&c.Health.Interval, time.Second, 15*time.Minute),
 			"timeout":  duration(&c.Health.Timeout, 100*time.Millisecond, time.Minute),
 			"rise":     number(&c.Health.Rise, 1, 100),
+			"hedge": durationOr(&c.Health.Hedge, 10*time.Millisecond, time.Minute, map[string]func(){
+				"off": func() { c.Health.Hedge = 0 },
+			}),
+			"failback": durationOr(&c.Health.Failback.After, time.Second, 7*day, map[string]func(){
+				"when-up":        func() {},
+				"network-change": func() { c.Health.Failback.NetworkChange = true },
+			}),
+		}},
+		"alert": {table: schema{
+			"command": alertCommand(&c.Alert.Command),
+			"webhook": webhook(&c.Alert.Webhook),
+			"every":   duration(&c.Alert.Every, time.Second, 7*day),
+			"down":    duration(&c.Alert.Down, time.Second, 7*day),
 		}},
 		"log": {table: schema{
 			"format": choice(&c.Log.Format, "text", "json"),
@@ -204,6 +218,25 @@ func duration(to *time.Duration, least, most time.Duration) rule {
 			return
 		}
 		*to = v
+	}}
+}
+
+// durationOr is a rule for a time span or one of some words, each of which says
+// what to do without one.
+func durationOr(to *time.Duration, least, most time.Duration, words map[string]func()) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		set, isWord := words[n.text]
+		v, ok := parseDuration(n.text)
+		switch {
+		case n.kind == aText && isWord:
+			set()
+		case n.kind == aText && ok && v >= least && v <= most:
+			*to = v
+		default:
+			example := cmp.Or(*to, min(most, 10*time.Minute))
+			d.problem(n.line, key, fmt.Sprintf("needs a time span from %s to %s, or a word", spell(least), spell(most)),
+				fmt.Sprintf(`the word can be "%s"; a time span is a number with its unit, as in %s = %q`, strings.Join(slices.Sorted(maps.Keys(words)), `" or "`), lastName(key), spell(example)))
+		}
 	}}
 }
 

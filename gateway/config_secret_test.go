@@ -138,7 +138,7 @@ func TestPasswordCommandLimit(t *testing.T) {
 
 // However a secret is printed, it is not seen.
 func TestSecretIsNeverShown(t *testing.T) {
-	c, err := Parse("/etc/mailroam/config.toml", []byte(oneUpstream+"username = \"ann\"\npassword = \"hunter2\"\n"))
+	c, err := Parse("/etc/mailroam/config.toml", []byte("[alert]\nwebhook = \"https://ann:hunter2@example.com/hunter2?token=hunter2\"\n"+oneUpstream+"username = \"ann\"\npassword = \"hunter2\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestAccountMark(t *testing.T) {
 
 // One slip of the pen anywhere must not bring a password into a complaint.
 func TestSlipsShowNoSecret(t *testing.T) {
-	text := "[[upstream]]\nname = \"work\"\nurls = [\"smtp://mail.example.com\", \"smtps://mail.example.com\"]\nusername = \"ann\"\npassword = \"hunter2\"\nauth = \"plain\"\n"
+	text := "[[upstream]]\nname = \"work\"\nurls = [\"smtp://mail.example.com\", \"smtps://mail.example.com\"]\nusername = \"ann\"\npassword = \"hunter2\"\nauth = \"plain\"\n[alert]\nwebhook = \"https://ann:hunter2@example.com/hunter2?t=hunter2\"\n"
 	complaints := 0
 	for at := range text {
 		for _, slip := range []string{"", `"`, `'`, `"""`, "\n", "\r", "=", "[", "]", "{", "}", "#", `\`, ".", ",", " ", "@", "\x00", "\xff", "é", "1"} {
