@@ -50,8 +50,12 @@ func NewCA(dir, name string) (*CA, error) {
 	return ca, writePEM(ca.File, "CERTIFICATE", der, 0o644)
 }
 
-// Server issues a certificate for localhost and 127.0.0.1 and returns its files.
-func (ca *CA) Server(name string) (certFile, keyFile string, err error) {
+// Server issues a certificate for these hosts, names and IP addresses, and
+// returns its files. Without any it is for localhost and 127.0.0.1.
+func (ca *CA) Server(name string, hosts ...string) (certFile, keyFile string, err error) {
+	if len(hosts) == 0 {
+		hosts = []string{"localhost", "127.0.0.1"}
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", "", err
@@ -67,8 +71,13 @@ func (ca *CA) Server(name string) (certFile, keyFile string, err error) {
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	for _, h := range hosts {
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key)
 	if err != nil {

@@ -79,7 +79,7 @@ func StartExim(ctx context.Context, cfg EximConfig) (*Exim, error) {
 	if e.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := e.ready(ctx, fmt.Sprintf("127.0.0.1:%d", cfg.Port), 15*time.Second); err != nil {
+	if err := e.ready(ctx, nil, fmt.Sprintf("127.0.0.1:%d", cfg.Port), 15*time.Second); err != nil {
 		return nil, errors.Join(err, e.Close(), errors.New(e.Log()))
 	}
 	return e, nil

@@ -50,6 +50,12 @@ func WithMailroam(m interface{ Run() int }, bin *string) int {
 // addr, with stderr going to a file. wrap is a command to run it by, such as
 // strace with its options. The caller must Close it.
 func StartMailroam(ctx context.Context, bin, dir, addr, config string, wrap ...string) (*Mailroam, error) {
+	return StartMailroamWhere(ctx, nil, bin, dir, addr, config, wrap...)
+}
+
+// StartMailroamWhere is StartMailroam for one that wrap puts into a network
+// namespace: dial reaches addr from inside.
+func StartMailroamWhere(ctx context.Context, dial Dial, bin, dir, addr, config string, wrap ...string) (*Mailroam, error) {
 	m := &Mailroam{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -69,7 +75,7 @@ func StartMailroam(ctx context.Context, bin, dir, addr, config string, wrap ...s
 	if m.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := m.ready(ctx, addr, 10*time.Second); err != nil {
+	if err := m.ready(ctx, dial, addr, 10*time.Second); err != nil {
 		return nil, errors.Join(err, m.Close(), errors.New(m.Log()))
 	}
 	return m, nil

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,12 +29,20 @@ type PostfixConfig struct {
 	Listen []PostfixListener
 	// Wrap is a command that runs the master, such as strace; none by default.
 	Wrap []string
+	// Dial reaches the listeners when Wrap puts the master into a network
+	// namespace; by default they are dialled from here.
+	Dial Dial
 }
 
 // PostfixListener is one smtpd line of master.cf.
 type PostfixListener struct {
+	Host    string // an IP address, [in brackets] when it is one of IPv6; default 127.0.0.1
 	Port    int
 	Options map[string]string // the -o overrides
+}
+
+func (l PostfixListener) addr() string {
+	return fmt.Sprintf("%s:%d", cmp.Or(l.Host, "127.0.0.1"), l.Port)
 }
 
 // Postfix is a running instance.
@@ -75,8 +84,7 @@ func StartPostfix(ctx context.Context, cfg PostfixConfig) (*Postfix, error) {
 	if p.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", cfg.Listen[0].Port)
-	if err := p.ready(ctx, addr, 30*time.Second); err != nil {
+	if err := p.ready(ctx, cfg.Dial, cfg.Listen[0].addr(), 30*time.Second); err != nil {
 		return nil, errors.Join(err, p.Close(), errors.New(p.Log()))
 	}
 	return p, nil
@@ -193,7 +201,7 @@ func mainCf(settings map[string]string) string {
 func masterCf(listen []PostfixListener) string {
 	var b strings.Builder
 	for _, l := range listen {
-		fmt.Fprintf(&b, "127.0.0.1:%d inet n - n - - smtpd\n", l.Port)
+		fmt.Fprintf(&b, "%s inet n - n - - smtpd\n", l.addr())
 		for _, k := range slices.Sorted(maps.Keys(l.Options)) {
 			fmt.Fprintf(&b, "  -o { %s = %s }\n", k, l.Options[k])
 		}

@@ -25,8 +25,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// A session, not only a group: Postfix's master insists on leading one.
-	cmd.SysProcAttr.Setsid = true
+	leadSession(cmd.SysProcAttr)
 	dieWithParent(cmd.SysProcAttr)
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
@@ -70,17 +69,24 @@ func (p *process) close(grace time.Duration) error {
 	case <-timer.C:
 		late = fmt.Errorf("%s did not end within %s of SIGTERM", p.cmd.Path, grace)
 	}
-	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+	killSession(p.PID())
 	<-p.done
 	return late
 }
 
-// ready waits until addr accepts a connection and greets.
-func (p *process) ready(ctx context.Context, addr string, within time.Duration) error {
+// Dial opens a connection, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// ready waits until addr accepts a connection made by dial, the usual way when
+// it is nil.
+func (p *process) ready(ctx context.Context, dial Dial, addr string, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		conn, err := dial(ctx, "tcp", addr)
 		if err == nil {
 			return conn.Close()
 		}
