@@ -10,18 +10,29 @@ import (
 	"mailroam/queue"
 )
 
-// ProbeFault is what a probe's error means for the upstream.
+// signs are health's words for what relay sees.
+var signs = map[relay.Sign]health.Sign{
+	relay.DeadDNS:    health.DeadDNS,
+	relay.Imposture:  health.Imposture,
+	relay.Web:        health.Web,
+	relay.WrongClock: health.WrongClock,
+}
+
+// ProbeFault is what a probe's error means for the upstream, and whether it
+// looks like the network's fault.
 func ProbeFault(err error) health.Fault {
 	if err == nil {
 		return health.Fault{}
 	}
-	r := relay.RcptResult{Err: err}
-	if e := (*relay.Error)(nil); errors.As(err, &e) {
-		r = relay.RcptResult{Stage: e.Stage, Reply: e.Reply, Err: e.Err}
+	r, sign := relay.RcptResult{Err: err}, relay.NoSign
+	if e, ok := errors.AsType[*relay.Error](err); ok {
+		r, sign = relay.RcptResult{Stage: e.Stage, Reply: e.Reply, Err: e.Err}, e.Sign()
 	}
 	_, scope := relay.Classify(r.Stage, r.Reply, r.Err, "")
 	now := time.Now()
-	return faultOf(scope, r, answer("", r, now), now)
+	f := faultOf(scope, r, answer("", r, now), now)
+	f.Sign = signs[sign]
+	return f
 }
 
 // Notice makes the failure notice for mail that a person fails. It reads

@@ -39,10 +39,10 @@ func (e *Error) Sign() Sign {
 	case speaksHTTP(e.Err):
 		return Web
 	}
-	switch imposed, astray := imposed(e), astray(e.Endpoint, e.Addr); {
-	case imposed && astray:
+	switch foreign, private := imposed(e), astray(e.Endpoint, e.Addr); {
+	case foreign && private:
 		return Web
-	case imposed, astray && e.Stage == Connect && !noWay(e.Err):
+	case foreign, private && e.Stage == Connect && !noWay(e.Err):
 		// Nobody there may also be a smart host behind a VPN that is not up, so
 		// this alone is a weaker sign.
 		return Imposture
