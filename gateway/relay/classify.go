@@ -55,15 +55,25 @@ func Classify(at Stage, r Reply, err error, rcpt string) (Verdict, Scope) {
 		return Next, ofSetup(at, r)
 	case class == 2 && at == Dot:
 		return Delivered, ScopeNone
-	case class == 4:
-		return ofTemporary(at, r)
-	case class == 5:
-		return ofPermanent(at, r, rcpt)
+	case class == 4 || class == 5:
+		return ofRefusal(at, r, rcpt)
 	case at == Dot:
 		return InDoubt, ScopeSession
 	default:
 		return Next, ScopeSession
 	}
+}
+
+func ofRefusal(at Stage, r Reply, rcpt string) (v Verdict, s Scope) {
+	if r.Code/100 == 4 {
+		v, s = ofTemporary(at, r)
+	} else {
+		v, s = ofPermanent(at, r, rcpt)
+	}
+	if refusesPlace(r, s) {
+		return Next, ScopePlace
+	}
+	return v, s
 }
 
 // ofSetup: class T for what is for a while, P for what is about us.

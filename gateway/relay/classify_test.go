@@ -280,6 +280,8 @@ func FuzzClassify(f *testing.F) {
 			t.Error("in doubt before the dot")
 		case stage == Dot && r.Code/100 == 2 && v != Delivered:
 			t.Error("a 2xx to the dot is no delivery")
+		case s == ScopePlace && (v != Next || stage < Mail):
+			t.Error("a place is refused only from MAIL on, and others are asked")
 		case v == "" || s == ScopeNone && v != Delivered:
 			t.Error("nobody is at fault")
 		}

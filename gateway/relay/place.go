@@ -1,0 +1,96 @@
+package relay
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// refusesPlace says that a refusal from MAIL on is about where we are: our
+// address is on a list, or this network may not send here. There are no codes
+// for that, so the words decide, but never against a code that says whose fault
+// it is: otherwise is that of the rest of the rules.
+func refusesPlace(r Reply, otherwise Scope) bool {
+	switch otherwise {
+	case ScopeUnknown, ScopePolicy, ScopeSender, ScopeTemporary:
+	case ScopeRecipient:
+		// Where only its address in the text speaks against the recipient, the
+		// other words of the text may speak for it.
+		if subject, _ := r.status(); subject >= 0 || r.Code != 550 && r.Code != 553 {
+			return false
+		}
+	default:
+		return false
+	}
+	text := plainWords(r.Text)
+	return says(text, wrongNetwork) && !says(text, localPart) || isListed(text)
+}
+
+// isListed knows refusals for a listed address, and tells them from those for
+// what a message links to and for listed domains.
+func isListed(text string) bool {
+	return says(text, lists) && (says(text, client) || hasAddress(text)) && !says(text, content)
+}
+
+// wrongNetwork is said to those who are where they may not send from.
+var wrongNetwork = []string{
+	"not local", "outside our network", "outside of our network", "outside the network", "from your network", "not on our network",
+	"not in our network", "from your location",
+}
+
+// localPart is how a mailbox is "not local" (RFC 5321 3.4).
+var localPart = []string{
+	"user not local", "user is not local", "mailbox not local", "mailbox is not local", "recipient not local", "recipient is not local",
+	"address not local", "address is not local",
+}
+
+// lists are the words for lists of addresses.
+var lists = []string{
+	"blocked using", "block list", "blocklist", "black list", "blacklist", "blackhole", "dnsbl", " rbl", "spamhaus", "spamcop", "barracudacentral",
+	"listed at", "listed in", "listed on", "listed by", "is listed", "are listed", "] blocked", "] is blocked", "] has been blocked",
+	"host blocked", "ip blocked", "ip is blocked", "banned sending ip",
+}
+
+// client is who is on the list.
+var client = []string{
+	"client host", "client ip", "your ip", "your host", "your server", "your mail server", "your network", "sending ip", "sender ip",
+	"ip address", "connecting ip", "connecting host", "remote host",
+}
+
+// content is what else may be on one, or not.
+var content = []string{
+	"uribl", "surbl", "ivmuri", "dbl.", " dbl", "uri ", "urls", "url in", "links", "message contains", "body contains", "content", "attachment",
+	"virus", "not listed", "sender address", "sender domain", "your domain", "from domain", "recipient address", "helo command",
+}
+
+func says(text string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// plainWords is a text in lower case, on one line, and without mail addresses,
+// which may contain any word.
+func plainWords(text string) string {
+	var words []string
+	for w := range strings.FieldsSeq(strings.ToLower(text)) {
+		if !strings.Contains(w, "@") {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// hasAddress finds an IP address, however it is dressed: [192.0.2.1], ip=::1,
+// or the end of a link.
+func hasAddress(text string) bool {
+	apart := func(r rune) bool { return strings.ContainsRune(" []()<>=,;/?'\"", r) }
+	for w := range strings.FieldsFuncSeq(text, apart) {
+		if _, err := netip.ParseAddr(strings.Trim(strings.TrimPrefix(w, "ipv6:"), ".:")); err == nil {
+			return true
+		}
+	}
+	return false
+}
