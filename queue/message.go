@@ -156,7 +156,8 @@ const MaxAttempts = 20
 type Refusal struct {
 	Upstream string    `json:"upstream"`
 	Until    time.Time `json:"until"`
-	Perm     bool      `json:"perm,omitempty"` // a 5xx
+	Perm     bool      `json:"perm,omitempty"`  // a 5xx
+	Place    bool      `json:"place,omitempty"` // may be for where we were: it ends with a major change of the network
 	Answer   Answer    `json:"answer"`
 }
 

@@ -57,7 +57,7 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 		r := &m.Refusals[i]
 		e.str(r.Upstream)
 		e.time(r.Until)
-		e.flags(r.Perm)
+		e.flags(r.Perm, r.Place) // Place came later: older records have it unset
 		e.answer(&r.Answer)
 	}
 	return e.b, nil
@@ -101,7 +101,8 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	m.Refusals = list(&d, func(r *Refusal) {
 		r.Upstream = d.str()
 		r.Until = d.time()
-		r.Perm = d.flags(1) != 0
+		f := d.flags(2)
+		r.Perm, r.Place = f&1 != 0, f&2 != 0
 		d.answer(&r.Answer)
 	})
 	if d.s != "" {

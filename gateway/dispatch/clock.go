@@ -18,22 +18,30 @@ func (d *Dispatcher) catchUp(ctx context.Context) {
 	d.mu.Lock()
 	far := time.Now().Add(d.config.farthest())
 	d.mu.Unlock()
+	if n, _ := d.retry(ctx, func(m *queue.Message) bool { return m.Due.After(far) }); n > 0 {
+		d.Log.Warn("alert", "text", "the clock was set back: mail that would wait for the old time is filed anew", "messages", n)
+	}
+}
+
+// retry makes due at once the queued mail that pick picks, as a person could.
+func (d *Dispatcher) retry(ctx context.Context, pick func(*queue.Message) bool) (n int, err error) {
 	var ids []queue.ID
 	for m, err := range d.Store.List(ctx, queue.Filter{States: []queue.State{queue.Queued}}) {
 		if err != nil {
-			return
+			return 0, err
 		}
-		if m.Due.After(far) {
+		if pick(&m) {
 			ids = append(ids, m.ID)
 		}
 	}
 	for lot := range slices.Chunk(ids, 500) {
-		d.Log.Warn("alert", "text", "the clock was set back: mail that would wait for the old time is filed anew", "messages", len(lot))
 		f := queue.Filter{IDs: lot, States: []queue.State{queue.Queued}}
-		if _, err := d.Store.Apply(ctx, f, queue.Op{Verb: queue.OpRetry, At: time.Now()}); err != nil {
-			return
+		a, err := d.Store.Apply(ctx, f, queue.Op{Verb: queue.OpRetry, At: time.Now()})
+		if n += a.Changed; err != nil {
+			return n, err
 		}
 	}
+	return n, nil
 }
 
 // setBack says how far the clock was set back since then: the wall clock went

@@ -44,7 +44,7 @@ type Options struct {
 type Config struct {
 	Policy
 	Keep      time.Duration // how long finished messages stay visible
-	Hedge     time.Duration // without progress for so long another upstream is got ready; 0: never
+	Hedge     time.Duration // an upstream without a sign of life for so long has another got ready beside it; 0: never
 	Upstreams map[string]Upstream
 }
 
@@ -57,17 +57,21 @@ type Upstream struct {
 // Dispatcher moves queued mail to the upstreams.
 type Dispatcher struct {
 	Options
-	passes sync.WaitGroup
-	cut    chan struct{} // closed when open passes are waited for no longer
+	passes sync.WaitGroup // with what they leave behind: quiet legs, hedges
+	cut    chan struct{}  // closed when open passes are waited for no longer
+	moved  chan struct{}  // mail refused for where we were is to be filed anew
 
 	mu      sync.Mutex // guards what follows; never held over I/O
 	config  Config
-	slots   slots               // taken: open passes, fresh mail that was promised one, and asked
+	slots   slots               // taken: open passes, legs they left behind, hedges, fresh mail that was promised one, and asked
 	asked   slots               // of them, what the claim under way may bring
-	begun   slots               // of them, passes that ask the upstream now
+	begun   slots               // of them, deliveries that ask the upstream now
+	hedges  map[string]bool     // upstreams being got ready beside a quiet one
 	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
+	network int               // major changes of the network so far
+	placed  bool              // refusals for where we are may be in the queue
 	waiting []string          // upstreams that mail waits for, as health was told
 	filing  int               // open claims that only file anew
 	turn    int               // claims so far
@@ -77,7 +81,11 @@ type Dispatcher struct {
 
 // New returns a Dispatcher that works once Run is called.
 func New(o Options, c Config) *Dispatcher {
-	d := &Dispatcher{Options: o, cut: make(chan struct{}), wake: func() {}, slots: slots{}, begun: slots{}}
+	d := &Dispatcher{
+		Options: o, cut: make(chan struct{}), moved: make(chan struct{}, 1), wake: func() {},
+		slots: slots{}, begun: slots{}, hedges: map[string]bool{},
+		placed: true, // by a former run, maybe elsewhere
+	}
 	d.Set(c)
 	return d
 }
@@ -99,10 +107,6 @@ func (d *Dispatcher) Pardon() {
 	defer d.mu.Unlock()
 	clear(d.senders)
 }
-
-// Roamed is told of each major change of the network: who was refused for
-// where we were may ask again.
-func (d *Dispatcher) Roamed() { d.Pardon() }
 
 // learn makes a lane known, so that it is claimed from. The caller holds d.mu.
 func (d *Dispatcher) learn(lane string) {
@@ -185,6 +189,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.follow(helpers) })
 	wg.Go(func() { d.sweep(helpers) })
+	wg.Go(func() { d.roam(helpers) })
 	err := d.claim(ctx)
 	stop()
 	wg.Wait()
@@ -343,38 +348,6 @@ func (d *Dispatcher) demand(waiting []string) {
 // maxFiling bounds the open claims that send nothing.
 const maxFiling = 64
 
-// first is the upstream a claim of a lane would name: the best standing, in
-// order of preference. Being full does not matter here. The caller holds d.mu.
-func (d *Dispatcher) first(names []string) string {
-	best, rank := "", health.Unusable
-	for _, n := range names {
-		if r := d.Health.Standing(n).Rank; r > rank {
-			best, rank = n, r
-		}
-	}
-	return best
-}
-
-// free counts the messages an upstream can take now. An upstream on trial
-// takes one, beside those that wait for its answer from before. The caller
-// holds d.mu.
-func (d *Dispatcher) free(name string) int {
-	n := d.config.Upstreams[name].Slots - d.slots[name]
-	if d.Health.Standing(name).Trial {
-		n = min(n, 1-(d.slots[name]-d.begun[name]))
-	}
-	return n
-}
-
-// release frees a slot. The caller holds d.mu.
-func (d *Dispatcher) release(upstream string) {
-	full := d.free(upstream) <= 0
-	d.slots[upstream]--
-	if full {
-		d.wake()
-	}
-}
-
 // drain waits for the open passes. Those past their dot have a minute to hear
 // the answer; what then is still open stays leased, and so in doubt.
 func (d *Dispatcher) drain() {
@@ -447,6 +420,3 @@ func pause(ctx context.Context, t time.Duration) bool {
 		return true
 	}
 }
-
-// slots counts what each upstream carries.
-type slots map[string]int

@@ -67,6 +67,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	a := answer(t.Upstream, r, now.Time)
 	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Refused: rcpt.Refused}
 	why := ""
+	ours := errors.Is(r.Err, relay.ErrGivenUp) || errors.Is(r.Err, relay.ErrPassedOver)
 
 	j.Accepted = j.Accepted || r.Stage > relay.Rcpt
 	switch {
@@ -89,6 +90,8 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	case v == relay.Later:
 		j.Left, j.Later, j.Counted = append(j.Left, i), true, true
 		why = "the recipient's side asks to wait; another upstream would meet the same"
+	case ours:
+		why = "we broke it off: any other may take it"
 	case upstreamScope(scope, r.Stage):
 		why = "the fault is the upstream's (" + string(scope) + "): any other may take it"
 	default:
@@ -104,10 +107,11 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 			res.State, v = queue.Failed, relay.Bounce
 			why = "refused for good by as many upstreams as it takes to believe it"
 		} else {
-			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: p.again(t, now), Perm: perm, Answer: a})
+			place := scope == relay.ScopeSender
+			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: p.again(t, now), Perm: perm, Place: place, Answer: a})
 		}
 	}
-	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !errors.Is(r.Err, relay.ErrGivenUp) {
+	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !ours {
 		j.Fault = faultOf(scope, r, a, now.Time)
 	}
 	j.Results = append(j.Results, res)
@@ -159,7 +163,7 @@ func quorum(scope relay.Scope, eligible int) int {
 // is about the sender or this message there.
 func upstreamScope(s relay.Scope, at relay.Stage) bool {
 	switch s {
-	case relay.ScopeNetwork, relay.ScopeIdentity, relay.ScopeSession, relay.ScopeAccount, relay.ScopeQuota:
+	case relay.ScopeNetwork, relay.ScopeIdentity, relay.ScopeSession, relay.ScopeAccount, relay.ScopeQuota, relay.ScopePlace:
 		return true
 	default:
 		return s != relay.ScopeNone && at < relay.Mail
@@ -176,7 +180,9 @@ func faultOf(s relay.Scope, r relay.RcptResult, a queue.Answer, now time.Time) h
 		f.Kind = health.Identity
 	case r.Stage < relay.Auth:
 		f.Kind = health.Network
-	case s == relay.ScopeAccount:
+	case s == relay.ScopePlace:
+		f.Kind = health.Place
+	case s == relay.ScopeAccount && !errors.Is(r.Err, relay.ErrPassword):
 		f.Kind = health.Account
 	case s == relay.ScopeQuota:
 		f.Kind = health.Quota
@@ -200,6 +206,8 @@ func answer(upstream string, r relay.RcptResult, now time.Time) queue.Answer {
 // refuse notes one refusal an upstream, the longest.
 func (j *Judgement) refuse(r queue.Refusal) {
 	if len(j.Refusals) > 0 {
+		r.Place = r.Place || j.Refusals[0].Place
+		j.Refusals[0].Place = r.Place
 		if r.Until.After(j.Refusals[0].Until) {
 			j.Refusals[0] = r
 		}

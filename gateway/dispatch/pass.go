@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"mailroam/gateway/relay"
-	"mailroam/health"
 	"mailroam/queue"
 )
 
@@ -20,20 +19,20 @@ type trip struct {
 	claim  queue.Claim
 	m      queue.Message // as it stands now
 	o      queue.Outcome
-	at     string // the upstream asked now; "" for a claim that must not send
-	gone   bool   // the slot was given back
-	begun  bool   // it is counted as asking
+	slot   *slot         // at the upstream asked now
+	spare  *slot         // left by a hedge, for the next step
 	tried  []string
 	rests  []int // recipients that ask nobody else in this pass
 	later  bool
-	stop   error // why the pass ended before its time: a fault of ours
+	stop   error // why the pass ended before its time: no fault of an upstream
+	moves  int   // d.network as it began
 }
 
 func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 	d.mu.Lock()
-	config := d.config
+	config, moves := d.config, d.network
 	d.mu.Unlock()
-	t := &trip{d: d, config: config, claim: c, m: c.Message, at: c.Upstream}
+	t := &trip{d: d, config: config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, moves: moves}
 	t.m.Recipients = slices.Clone(c.Recipients)
 	defer t.leave()
 
@@ -57,22 +56,23 @@ func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 
 // next moves to the best upstream that has not been asked and has a free slot.
 // The claim brings the slot of the lease's upstream, which is asked first if it
-// still may be: the lease can be older than the configuration.
+// still may be: the lease can be older than the configuration. So does a hedge
+// that was chosen.
 func (t *trip) next() bool {
 	now := time.Now()
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
+	t.dropSpare()
 	left := t.left(now)
-	if len(t.tried) == 0 && slices.Contains(left, t.at) {
+	if slices.Contains(left, t.slot.upstream) {
 		return true
 	}
 	u := t.d.first(left)
 	if u == "" || t.d.free(u) <= 0 {
 		return false
 	}
-	t.release()
-	t.at = u
-	t.d.slots[u]++
+	t.slot.giveBack()
+	t.slot = t.d.take(u)
 	return true
 }
 
@@ -97,7 +97,7 @@ func (t *trip) blocked(upstream string, now time.Time) bool {
 	if until.IsZero() || slices.ContainsFunc(t.rcpts(upstream), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
 		return false
 	}
-	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Perm: true, Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
+	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Perm: true, Place: true, Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
 	return true
 }
 
@@ -105,135 +105,20 @@ func (t *trip) refused(r queue.Refusal) {
 	t.o.Refusals = append(slices.DeleteFunc(slices.Clone(t.o.Refusals), func(o queue.Refusal) bool { return o.Upstream == r.Upstream }), r)
 }
 
-// release frees the upstream's slot. The caller holds the dispatcher's mutex.
-func (t *trip) release() {
-	if t.begun {
-		t.d.begun[t.at]--
-		t.begun = false
-	}
-	t.d.release(t.at)
-}
-
-// begin counts as asking the upstream from now on.
-func (t *trip) begin() {
-	t.d.mu.Lock()
-	defer t.d.mu.Unlock()
-	t.d.begun[t.at]++
-	t.begun = true
-}
-
-// leave gives back the slot, once.
+// leave gives back what slots the trip has, once.
 func (t *trip) leave() {
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
-	if t.gone {
-		return
-	}
-	t.gone = true
-	if t.at != "" {
-		t.release()
-		return
-	}
-	t.d.filing--
-	if t.d.filing == maxFiling-1 {
-		t.d.wake()
-	}
+	t.slot.giveBack()
+	t.dropSpare()
 }
 
-// stay takes the slot again, free or not.
-func (t *trip) stay() {
-	t.d.mu.Lock()
-	defer t.d.mu.Unlock()
-	if !t.gone {
-		return
-	}
-	t.gone = false
-	if t.at != "" {
-		t.d.slots[t.at]++
-		return
-	}
-	t.d.filing++
-}
-
-// deliver asks one upstream and records what it said.
-func (t *trip) deliver(ctx context.Context) {
-	u := t.at
-	t.tried = append(t.tried, u)
-	open, ok := t.d.Health.Start(u)
-	if !ok {
-		return
-	}
-	t.begin()
-	rcpts := t.rcpts(u)
-	try := Try{Message: &t.m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: len(t.config.Routes.Eligible(t.m.ReversePath))}
-	try.Result = t.config.Upstreams[u].Deliver(ctx, relay.Delivery{
-		Envelope:  t.envelope(u, rcpts),
-		Body:      func(ctx context.Context) (io.ReadCloser, error) { return t.d.Store.OpenBody(ctx, t.m.ID) },
-		BeforeDot: t.beforeDot(u, rcpts),
-		Hurry:     t.others(),
-		GiveUp:    t.d.Health.Down(u),
-	})
-	t.stop = try.Result.Stopped
-	try.Rcpts, try.Result.Rcpts = answered(rcpts, try.Result.Rcpts)
-	now := t.d.now()
-	j := t.config.Judge(try, now)
-	t.record(j)
-	if f := t.charge(u, j, now.Time); f.OK() && !try.Result.Served {
-		open.Cancel() // we broke it off: that says nothing about the upstream
-	} else {
-		open.Done(f)
-	}
-}
-
-// answered leaves out the recipients for whom we stopped before the dot: about
-// them the upstream said nothing.
-func answered(rcpts []int, rs []relay.RcptResult) (is []int, kept []relay.RcptResult) {
-	for k, r := range rs {
-		if !errors.Is(r.Err, relay.ErrStopped) {
-			is, kept = append(is, rcpts[k]), append(kept, r)
-		}
-	}
-	return is, kept
-}
-
-// charge adds to the judgement's fault what only many messages together show.
-func (t *trip) charge(u string, j Judgement, now time.Time) health.Fault {
-	t.d.mu.Lock()
-	defer t.d.mu.Unlock()
-	switch {
-	case j.Accepted:
-		t.d.senders.accept(u, t.m.ReversePath)
-	case j.Sender && t.d.senders.refuse(u, t.m.ReversePath, now) && j.Fault.OK():
-		return health.Fault{Kind: health.Policy, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
-	}
-	return j.Fault
-}
-
-func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
-	e := relay.Envelope{ReversePath: t.config.Routes.from(u, t.m.ReversePath), Size: t.m.Size, EightBit: t.m.EightBit}
-	for _, i := range rcpts {
-		e.Recipients = append(e.Recipients, t.m.Recipients[i].Address)
-	}
-	return e
-}
-
-// others says whether somebody else could take the message: then this one is
-// not waited for as long.
-func (t *trip) others() bool {
-	t.d.mu.Lock()
-	defer t.d.mu.Unlock()
-	return t.m.InDoubt() == "" && t.d.first(t.left(time.Now())) != ""
-}
-
-// beforeDot puts on record which upstream is about to be sent the dot, and
-// hears whether a person has stopped the message. The record is for everybody
-// who is asked for there, since other dots may follow this one. With it goes
-// what is known but for the failures: after a crash nobody would tell of them,
-// so those recipients are asked for again.
-func (t *trip) beforeDot(u string, rcpts []int) func(context.Context, []int, []relay.RcptResult) error {
-	known := slices.DeleteFunc(slices.Clone(t.o.Rcpts), func(r queue.RcptResult) bool { return r.State == queue.Failed })
-	return func(ctx context.Context, _ []int, _ []relay.RcptResult) error {
-		return t.d.Session.MarkDot(ctx, t.claim, rcpts, u, known)
+// dropSpare gives back the slot that a hedge left. The caller holds the
+// dispatcher's mutex.
+func (t *trip) dropSpare() {
+	if t.spare != nil {
+		t.spare.giveBack()
+		t.spare = nil
 	}
 }
 
@@ -270,6 +155,7 @@ func (t *trip) file(ctx context.Context) {
 	}
 	due := now.Time
 	switch {
+	case errors.Is(t.stop, relay.ErrRoamed): // at once, by the new way
 	case t.later:
 		due = now.Time.Add(t.config.Schedule.Wait(t.m.ID, t.m.Tries+1))
 	case errors.Is(t.stop, queue.ErrHeld), errors.Is(t.stop, queue.ErrDropped), ctx.Err() != nil:

@@ -37,6 +37,7 @@ func (t *trip) end(ctx context.Context, event string) {
 	for {
 		err := t.d.Session.Settle(ctx, t.claim, t.o)
 		if err == nil {
+			t.placed()
 			t.log(event)
 			return
 		}
@@ -44,7 +45,7 @@ func (t *trip) end(ctx context.Context, event string) {
 		if errors.Is(err, queue.ErrPoisoned) || errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrFenced) || errors.Is(err, queue.ErrNotFound) {
 			return // the store keeps what it can for the next start; the log has the rest
 		}
-		t.stay()
+		t.slot.stay()
 		select {
 		case <-time.After(b.NextBackOff()):
 		case <-t.d.cut:

@@ -53,7 +53,7 @@ func settleKinds(b *bench) {
 		},
 		Attempts: []queue.Attempt{{At: now, Took: time.Second, Upstream: "up", Stage: "dot", Verdict: "delivered", Rcpts: []int{0}}},
 		Filing:   queue.Filing{Lane: "b", Due: now.Add(time.Minute), Age: now.Add(time.Hour)},
-		Refusals: []queue.Refusal{{Upstream: "x", Until: now.Add(time.Hour), Perm: true}},
+		Refusals: []queue.Refusal{{Upstream: "x", Until: now.Add(time.Hour), Perm: true, Place: true}},
 	}
 	b.settle(c, o)
 	m := b.standing(c.ID, queue.Delivered, queue.Failed, queue.Pending, queue.Pending)

@@ -1,0 +1,85 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"mailroam/gateway/relay"
+)
+
+// hedge is an upstream that is got ready beside a quiet one. Its zero value is
+// none.
+//
+//	A  ──MAIL?── quiet ───────────────── reply ─▶ Begin ─▶ body
+//	                └─▶ B  Warm ─▶ ready ─┘
+//	             whichever comes first is chosen, at once and for good:
+//	             B ─▶ A is suspect, and ends in the background in its slot;
+//	                  the trip goes on in B's, which finds a session ready
+//	             A ─▶ B's slot is given back, its session is kept
+type hedge struct {
+	slot   *slot
+	down   <-chan struct{}
+	cancel func()
+	ready  chan error // yields once
+}
+
+// warmFor is as long as relay takes over a set-up when it is in a hurry.
+const warmFor = 18 * time.Second
+
+// hedge gets the best of the other upstreams ready, one that has a slot free
+// and is not on trial: a trial is for one delivery. Messages that are stuck
+// together wait for one hedge.
+func (t *trip) hedge(ctx context.Context) (h hedge) {
+	d := t.d
+	d.mu.Lock()
+	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
+		return d.Health.Standing(n).Trial || d.free(n) <= 0
+	}))
+	if u == "" || d.hedges[u] || t.m.InDoubt() != "" || ctx.Err() != nil {
+		d.mu.Unlock()
+		return h
+	}
+	d.hedges[u] = true
+	h.slot = d.take(u)
+	d.mu.Unlock()
+
+	open, ok := d.Health.Start(u)
+	if !ok {
+		d.hedged(u)
+		h.slot.leave()
+		return hedge{}
+	}
+	h.down = d.Health.Down(u)
+	ctx, h.cancel = context.WithTimeout(ctx, warmFor)
+	h.ready = make(chan error, 1)
+	d.passes.Go(func() {
+		err := t.config.Upstreams[u].Warm(ctx)
+		ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed)
+		h.cancel()
+		if err == nil || ours {
+			open.Cancel() // whether it serves is for a delivery to show
+		} else {
+			open.Done(ProbeFault(err))
+		}
+		d.hedged(u)
+		h.ready <- err
+	})
+	return h
+}
+
+// hedged says that u is got ready no longer.
+func (d *Dispatcher) hedged(u string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.hedges, u)
+}
+
+// stop ends the hedge and gives its slot for the trip's next step.
+func (h hedge) stop() *slot {
+	if h.cancel != nil {
+		h.cancel()
+	}
+	return h.slot
+}

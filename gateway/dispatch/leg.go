@@ -1,0 +1,205 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"mailroam/gateway/relay"
+	"mailroam/health"
+	"mailroam/queue"
+)
+
+// leg is one delivery of a message, at one upstream. One that was passed over
+// ends by itself: what it hears is health's, and the message's no more.
+type leg struct {
+	d      *Dispatcher
+	config Config
+	try    Try // its message is a copy, since the trip may go on without the leg
+	open   health.Pass
+	quiet  chan struct{} // yields when the upstream has given no sign of life for a while
+	giveUp func()        // ends the set-up
+	result chan relay.Result
+	taker  atomic.Pointer[string] // the upstream that gets the body; nil while that is open
+}
+
+// choose lets the body go to u, unless it goes elsewhere. All that could send
+// it ask here, so it only ever goes on one.
+func (l *leg) choose(u string) bool { return l.taker.CompareAndSwap(nil, &u) || *l.taker.Load() == u }
+
+func (l *leg) chosen() bool { return l.taker.Load() != nil }
+
+// leg begins to ask the upstream of the trip's slot.
+func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
+	u := t.slot.upstream
+	rcpts := t.rcpts(u)
+	m := t.m
+	m.Recipients = slices.Clone(t.m.Recipients)
+	eligible := len(t.config.Routes.Eligible(m.ReversePath))
+	wanted, giveUp := context.WithCancel(context.Background())
+	l := &leg{
+		d: t.d, config: t.config, open: open, giveUp: giveUp,
+		try:   Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: eligible},
+		quiet: make(chan struct{}, 1), result: make(chan relay.Result, 1),
+	}
+	d := relay.Delivery{
+		Envelope:  t.envelope(u, rcpts),
+		BeforeDot: t.beforeDot(u, rcpts),
+		Hurry:     t.others(),
+		GiveUp:    wanted.Done(),
+		Begin:     func() bool { return l.choose(u) },
+		OnQuiet: func() {
+			select {
+			case l.quiet <- struct{}{}:
+			default:
+			}
+		},
+		Body: func(ctx context.Context) (io.ReadCloser, error) {
+			if !l.choose(u) { // a second lock on the same door
+				return nil, relay.ErrPassedOver
+			}
+			return l.d.Store.OpenBody(ctx, m.ID)
+		},
+	}
+	if eligible > 1 && m.InDoubt() == "" {
+		d.Quiet = t.config.Hedge
+	}
+	t.slot.ask()
+	t.d.passes.Go(func() { l.result <- l.config.Upstreams[u].Deliver(ctx, d) })
+	return l
+}
+
+// deliver asks one upstream and records what it said. While it is quiet,
+// another one is got ready; when that comes first, it is asked next.
+func (t *trip) deliver(ctx context.Context) {
+	u := t.slot.upstream
+	t.tried = append(t.tried, u)
+	open, ok := t.d.Health.Start(u)
+	if !ok {
+		return
+	}
+	down := t.d.Health.Down(u)
+	l := t.leg(ctx, open)
+	var h hedge
+	for {
+		select {
+		case r := <-l.result:
+			l.giveUp()
+			t.spare = h.stop()
+			t.stop = r.Stopped
+			t.record(l.weigh(r))
+			return
+		case <-down:
+			down = nil
+			l.giveUp()
+		case <-l.quiet:
+			if h.slot == nil && !l.chosen() {
+				h = t.hedge(ctx)
+			}
+		case <-h.down:
+			h.down = nil
+			h.cancel()
+		case err := <-h.ready:
+			if err == nil && l.choose(h.slot.upstream) {
+				t.passOver(l, h.slot)
+				return
+			}
+			h.slot.leave()
+			h = hedge{}
+		}
+	}
+}
+
+// passOver leaves a quiet leg to itself, with its slot, and goes on in another.
+func (t *trip) passOver(l *leg, next *slot) {
+	text, why := fmt.Sprintf("no sign of life for %v", t.config.Hedge), next.upstream+" was ready"
+	l.open.Quiet(text + "; " + why)
+	l.giveUp()
+	a := queue.Attempt{
+		At: l.try.At.UTC(), Took: time.Since(l.try.At), Upstream: l.try.Upstream,
+		Stage: relay.Mail.String(), Verdict: string(relay.Next), Text: text, Why: why,
+	}
+	if len(l.try.Rcpts) < len(t.m.Recipients) { // else all, which is nil
+		a.Rcpts = l.try.Rcpts
+	}
+	t.record(Judgement{Attempts: []queue.Attempt{a}})
+	left := t.slot
+	t.slot = next
+	t.d.passes.Go(func() {
+		l.weigh(<-l.result)
+		left.leave()
+	})
+}
+
+// weigh judges what came back, and tells health.
+func (l *leg) weigh(r relay.Result) Judgement {
+	try := l.try
+	try.Rcpts, r.Rcpts = answered(try.Rcpts, r.Rcpts)
+	try.Result = r
+	now := l.d.now()
+	j := l.config.Judge(try, now)
+	if f := l.d.charge(try, j, now.Time); f.OK() && !r.Served {
+		l.open.Cancel() // we broke it off: that says nothing about the upstream
+	} else {
+		l.open.Done(f)
+	}
+	return j
+}
+
+// answered leaves out the recipients for whom we stopped before the dot: about
+// them the upstream said nothing.
+func answered(rcpts []int, rs []relay.RcptResult) (is []int, kept []relay.RcptResult) {
+	for k, r := range rs {
+		if !errors.Is(r.Err, relay.ErrStopped) {
+			is, kept = append(is, rcpts[k]), append(kept, r)
+		}
+	}
+	return is, kept
+}
+
+// charge adds to the judgement's fault what only many messages together show.
+func (d *Dispatcher) charge(t Try, j Judgement, now time.Time) health.Fault {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case j.Accepted:
+		d.senders.accept(t.Upstream, t.Message.ReversePath)
+	case j.Sender && d.senders.refuse(t.Upstream, t.Message.ReversePath, now) && j.Fault.OK():
+		// The likeliest reason for that is where we are.
+		return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
+	}
+	return j.Fault
+}
+
+func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
+	e := relay.Envelope{ReversePath: t.config.Routes.from(u, t.m.ReversePath), Size: t.m.Size, EightBit: t.m.EightBit}
+	for _, i := range rcpts {
+		e.Recipients = append(e.Recipients, t.m.Recipients[i].Address)
+	}
+	return e
+}
+
+// others says whether somebody else could take the message: then this one is
+// not waited for as long.
+func (t *trip) others() bool {
+	t.d.mu.Lock()
+	defer t.d.mu.Unlock()
+	return t.m.InDoubt() == "" && t.d.first(t.left(time.Now())) != ""
+}
+
+// beforeDot puts on record which upstream is about to be sent the dot, and
+// hears whether a person has stopped the message. The record is for everybody
+// who is asked for there, since other dots may follow this one. With it goes
+// what is known but for the failures: after a crash nobody would tell of them,
+// so those recipients are asked for again.
+func (t *trip) beforeDot(u string, rcpts []int) func(context.Context, []int, []relay.RcptResult) error {
+	claim := t.claim
+	known := slices.DeleteFunc(slices.Clone(t.o.Rcpts), func(r queue.RcptResult) bool { return r.State == queue.Failed })
+	return func(ctx context.Context, _ []int, _ []relay.RcptResult) error {
+		return t.d.Session.MarkDot(ctx, claim, rcpts, u, known)
+	}
+}

@@ -1,0 +1,103 @@
+package dispatch
+
+import "mailroam/health"
+
+// slots counts what each upstream carries.
+type slots map[string]int
+
+// slot is one of an upstream's that is taken or, where upstream is "", one of
+// those for claims that send nothing.
+type slot struct {
+	d        *Dispatcher
+	upstream string
+	asking   bool // it is counted in begun
+	back     bool // it was given back
+}
+
+// take takes a slot, free or not. The caller holds d.mu.
+func (d *Dispatcher) take(upstream string) *slot {
+	d.slots[upstream]++
+	return &slot{d: d, upstream: upstream}
+}
+
+// ask counts as asking the upstream from now on.
+func (s *slot) ask() {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.d.begun[s.upstream]++
+	s.asking = true
+}
+
+// leave gives the slot back, once.
+func (s *slot) leave() {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	s.giveBack()
+}
+
+// giveBack is leave for a caller that holds d.mu.
+func (s *slot) giveBack() {
+	if s.back {
+		return
+	}
+	s.back = true
+	if s.upstream == "" {
+		s.d.filing--
+		if s.d.filing == maxFiling-1 {
+			s.d.wake()
+		}
+		return
+	}
+	if s.asking {
+		s.d.begun[s.upstream]--
+		s.asking = false
+	}
+	s.d.release(s.upstream)
+}
+
+// stay takes the slot again, free or not.
+func (s *slot) stay() {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	switch {
+	case !s.back:
+		return
+	case s.upstream == "":
+		s.d.filing++
+	default:
+		s.d.slots[s.upstream]++
+	}
+	s.back = false
+}
+
+// first is the upstream a claim of a lane would name: the best standing, in
+// order of preference. Being full does not matter here. The caller holds d.mu.
+func (d *Dispatcher) first(names []string) string {
+	best, rank := "", health.Unusable
+	for _, n := range names {
+		if r := d.Health.Standing(n).Rank; r > rank {
+			best, rank = n, r
+		}
+	}
+	return best
+}
+
+// free counts the messages an upstream can take now. An upstream on trial
+// takes one, beside those that wait for its answer from before. The caller
+// holds d.mu.
+func (d *Dispatcher) free(name string) int {
+	n := d.config.Upstreams[name].Slots - d.slots[name]
+	if d.Health.Standing(name).Trial {
+		n = min(n, 1-(d.slots[name]-d.begun[name]))
+	}
+	return n
+}
+
+// release frees a slot. The caller holds d.mu.
+func (d *Dispatcher) release(upstream string) {
+	full := d.free(upstream) <= 0
+	d.slots[upstream]--
+	if full {
+		d.wake()
+	}
+}
