@@ -67,6 +67,11 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 	return ts
 }
 
+func settings(cfg *Config) health.Settings {
+	h := cfg.Health
+	return health.Settings{Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Failback: h.Failback}
+}
+
 func dispatchConfig(cfg *Config, us map[string]upstream) dispatch.Config {
 	c := dispatch.Config{
 		Policy: dispatch.Policy{

@@ -80,7 +80,7 @@ func (g *Gateway) assemble() error {
 	}
 	g.upstreams = connect(cfg, nil, g.log)
 	g.health = health.New(health.Options{
-		Targets: targets(cfg, g.upstreams), Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout, Rise: cfg.Health.Rise,
+		Settings: settings(cfg), Targets: targets(cfg, g.upstreams),
 		File: filepath.Join(cfg.DataDir, "health.json"), Log: g.log,
 	})
 	g.health.AtLeast(stats.Online)
@@ -275,7 +275,7 @@ func (g *Gateway) Reload(cfg *Config) {
 			g.health.Forgive(name)
 		}
 	}
-	g.health.Set(targets(cfg, g.upstreams), cfg.Health.Interval, cfg.Health.Timeout, cfg.Health.Rise)
+	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
 	g.dispatch.Set(dispatchConfig(cfg, g.upstreams))
 	g.log.Info("start", "text", "the config was read again", "upstreams", len(cfg.Upstreams))
 }

@@ -80,14 +80,17 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// gravity orders the kinds by how much a person must do about them.
+// gravity orders the kinds by how much a person must do about them. Place is
+// below what another network does not cure.
 func gravity(k Kind) int {
 	switch k {
 	case Account:
-		return 3
+		return 4
 	case Policy:
-		return 2
+		return 3
 	case Quota:
+		return 2
+	case Place:
 		return 1
 	}
 	return 0
@@ -96,7 +99,7 @@ func gravity(k Kind) int {
 // coolDown is the wait after so many failures in a row.
 func coolDown(k Kind, failures int) time.Duration {
 	switch k {
-	case Quota, Policy:
+	case Quota, Policy, Place:
 		return doubled(15*time.Minute, 4*time.Hour, failures-1)
 	case Account:
 		// Providers lock accounts after a few bad logins: two in the first

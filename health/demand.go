@@ -33,7 +33,7 @@ const waitsAnew = 30 * time.Second
 func (m *Monitor) hurry(u *upstream, now time.Time) {
 	others := slices.ContainsFunc(m.order, func(name string) bool {
 		o := m.upstreams[name]
-		return o != u && o.standing(now).Rank != Unusable
+		return o != u && m.standing(o, now).Rank != Unusable
 	})
 	if others && now.Sub(u.waited) < waitsAnew {
 		return
@@ -50,10 +50,15 @@ func (m *Monitor) hurry(u *upstream, now time.Time) {
 	m.poke()
 }
 
-// demand gathers what the mail asks of u's probes.
+// demand gathers what the mail asks of u's probes. What is only inferred about
+// the network may be wrong, so it is always asked whether it is over.
 func (m *Monitor) demand(u *upstream, now time.Time) demand {
 	lately := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < mailFlows }
-	d := demand{wanted: u.waits || lately(u.served), served: u.served}
+	d := demand{wanted: u.waits || lately(u.served), served: u.served, portal: m.outlook.State == Portal}
+	if m.outlook.inferred() {
+		d.wanted = true
+		return d
+	}
 	for _, o := range m.upstreams {
 		if o != u && lately(o.served) {
 			d.wanted, d.elsewhere = true, true

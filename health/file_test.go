@@ -121,8 +121,10 @@ func TestSavedEveryTenSeconds(t *testing.T) {
 
 func TestFileThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gone", "health.json")
-	inBubble(t, Options{File: file, Online: func() bool { return false }}, func(b *bubble) {
+	inBubble(t, Options{File: file}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Account, Reason: "535"})
+		b.Network(nowhere) // from here on there is nothing new to save
+		b.wait(saveEvery)
 		b.want("a", "cooling", Unusable)
 		if !strings.Contains(b.logs.String(), "cannot be saved") {
 			t.Errorf("nobody is told: %s", b.logs)

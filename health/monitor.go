@@ -20,41 +20,44 @@ type Target struct {
 	// secret was changed while we did not run. "" is like any other value.
 	Account string
 	// Hosts are the names or addresses it is reached at. Upstreams that share
-	// one are one witness when the network is judged.
+	// one are one witness when the network is judged, and one without hosts
+	// is no witness beside others.
 	Hosts []string
 	// Addrs are the IP addresses it was last found at; nil, or none: unknown.
+	// It is called while the Monitor is locked: it must neither block nor call
+	// the Monitor.
 	Addrs func() []netip.Addr
 	// Unproven: whoever answers is believed, so its answer proves nothing about
 	// the network, and under a suspected portal nothing is sent to it.
 	Unproven bool
 }
 
-// Failback is when mail returns to an upstream that was down.
-type Failback struct {
-	NetworkChange bool          // not before the network changes
-	After         time.Duration // not before it has been up for so long; 0: as soon as it is up
+// Settings are what may change while a Monitor runs. What is zero takes its
+// default.
+type Settings struct {
+	Interval time.Duration // of the probes of an upstream that is up and idle; default 60 s
+	Timeout  time.Duration // of one probe; default 5 s
+	Rise     int           // passes until an upstream that was down is preferred again; default 2
+	Failback Failback
+}
+
+func (s Settings) orDefault() Settings {
+	s.Interval = cmp.Or(s.Interval, time.Minute)
+	s.Timeout = cmp.Or(s.Timeout, 5*time.Second)
+	s.Rise = cmp.Or(s.Rise, 2)
+	return s
 }
 
 // Options are what a Monitor needs. Only Targets must be set.
 type Options struct {
-	Targets           []Target
-	Interval, Timeout time.Duration // default 60 s and 5 s
-	Rise              int           // default 2
-	Failback          Failback
-	Network           netmon.Snapshot // the network as it is now
-	File              string          // keeps the state; "" for none
-	// Online says whether this machine has a network. nil: when it has an
-	// address that is not loopback, or an upstream answered in the last
-	// minute.
-	Online func() bool
-	Log    *slog.Logger
-}
-
-// pace sets how to probe; what is zero takes its default.
-func (o *Options) pace(interval, timeout time.Duration, rise int) {
-	o.Interval = cmp.Or(interval, time.Minute)
-	o.Timeout = cmp.Or(timeout, 5*time.Second)
-	o.Rise = cmp.Or(rise, 2)
+	Settings
+	Targets []Target
+	// Network is the network as it is now. While its Interfaces are nil, and
+	// not merely empty, nobody watches the network, and all is taken to be
+	// routed; the first call of Monitor.Network ends that.
+	Network netmon.Snapshot
+	File    string // keeps the state; "" for none
+	Log     *slog.Logger
 }
 
 // Rank is how good an upstream is at the moment: the best one is used.
@@ -87,7 +90,10 @@ type Monitor struct {
 	mu        sync.Mutex // guards all below, and every upstream
 	upstreams map[string]*upstream
 	order     []string
-	answered  time.Time // when an upstream last answered TCP
+	network   netmon.Snapshot
+	watched   bool // network is known
+	outlook   Outlook
+	proved    time.Time // when an upstream last showed itself in this network
 	odometer  odometer
 	dirty     bool      // the file is behind
 	logs      []func()  // to be written when mu is released
@@ -99,11 +105,17 @@ type upstream struct {
 	Target
 	tracker
 	pace    pace
-	probing bool
-	trial   bool      // a trial is under way
+	probing *inFlight // nil: no probe is under way
+	trials  int       // how many there were
+	trial   int       // the number of the one under way; 0: none is
 	waits   bool      // mail waits for it
 	waited  time.Time // when mail last did
 	served  time.Time // when it last took mail
+
+	local       bool // it is on this machine
+	routed      bool // a route leads there
+	routedSince time.Time
+	latest      *Fault // what the last probe or delivery in this network showed; nil: none yet
 
 	// What was last told: to the log, to Changed and to Down.
 	told     Standing
@@ -115,21 +127,26 @@ type upstream struct {
 // New reads opts.File. A file that cannot be read is reported and begun
 // afresh.
 func New(opts Options) *Monitor {
-	opts.pace(opts.Interval, opts.Timeout, opts.Rise)
+	opts.Settings = opts.orDefault()
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	m := &Monitor{
 		opts: opts, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		upstreams: map[string]*upstream{}, clock: time.Now(),
+		network: opts.Network, watched: opts.Network.Interfaces != nil,
 	}
 	now := wall()
+	m.outlook = Outlook{State: Online, Since: now, Generation: 1}
 	saved := m.load(now)
 	m.mu.Lock()
 	defer m.unlock()
 	m.odometer.total = saved.Odometer
 	for _, t := range opts.Targets {
 		m.add(t, saved.Upstreams[t.Name], now)
+	}
+	if m.judge(now) {
+		m.logOutlook(nil)
 	}
 	return m
 }
@@ -145,22 +162,43 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 	if was.Account != t.Account {
 		u.tracker = u.forgive(now)
 	}
-	if u.Reach != down { // it may have been long ago that it was up
+	if u.Breaker.Kind == Place { // we may be in another one
+		u.Breaker = breaker{}
+	}
+	if u.fell = u.Reach == down; !u.fell { // it may have been long ago that it was up
 		u.tracker = u.move(unknown, Fault{}, now)
 		u.Owed = 0
 	}
 	u.pace = downPace(now, time.Time{})
-	u.told, u.toldWord, u.toldKind = u.standing(now), u.word(now), u.Breaker.Kind
-	if u.blocked(now) {
+	u.local, u.routed, u.routedSince = isLocal(t), !m.watched || routed(t, m.network), now
+	u.told, u.toldWord, u.toldKind = m.standing(u, now), u.word(now), u.Breaker.Kind
+	if m.blocked(u, now) {
 		close(u.down)
 	}
 	m.upstreams[t.Name] = u
 	m.order = append(m.order, t.Name)
 }
 
-func (u *upstream) standing(now time.Time) Standing {
-	s := Standing{Rank: u.rank(now), Trial: !u.Breaker.closed()}
-	if s.Trial && u.trial {
+// rank is how good u is, apart from a trial that is under way.
+func (m *Monitor) rank(u *upstream, now time.Time) Rank {
+	r := u.rank(now)
+	switch {
+	case m.barred(u):
+		return Unusable
+	case r == Ready && m.opts.Failback.holds(u.tracker, now):
+		return Returning
+	}
+	return r
+}
+
+// barred says that the network keeps mail from u, whatever u is like.
+func (m *Monitor) barred(u *upstream) bool {
+	return !u.routed || m.outlook.inferred() && u.Reach == suspect || u.Unproven && m.outlook.State == Portal
+}
+
+func (m *Monitor) standing(u *upstream, now time.Time) Standing {
+	s := Standing{Rank: m.rank(u, now), Trial: !u.Breaker.closed()}
+	if s.Trial && u.trial != 0 {
 		s.Rank = Unusable
 	}
 	return s
@@ -168,8 +206,8 @@ func (u *upstream) standing(now time.Time) Standing {
 
 // blocked says that deliveries being set up should not go on. A trial under
 // way should: it is what the breaker waits for.
-func (u *upstream) blocked(now time.Time) bool {
-	return u.Reach == down || u.Breaker.open(now) && !u.trial
+func (m *Monitor) blocked(u *upstream, now time.Time) bool {
+	return m.barred(u) || u.Reach == down || u.Breaker.open(now) && u.trial == 0
 }
 
 // Standing says how good an upstream is now. One that is not watched is
@@ -178,7 +216,7 @@ func (m *Monitor) Standing(name string) Standing {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if u := m.upstreams[name]; u != nil {
-		return u.standing(wall())
+		return m.standing(u, wall())
 	}
 	return Standing{}
 }
@@ -212,11 +250,11 @@ func (m *Monitor) Forgive(name string) {
 
 // Set changes the upstreams and how they are probed. Those whose names stay
 // keep their state; what is under way at others no longer counts.
-func (m *Monitor) Set(targets []Target, interval, timeout time.Duration, rise int) {
+func (m *Monitor) Set(targets []Target, s Settings) {
 	now := wall()
 	m.mu.Lock()
 	defer m.unlock()
-	m.opts.pace(interval, timeout, rise)
+	m.opts.Settings = s.orDefault()
 	old := m.upstreams
 	m.upstreams, m.order = map[string]*upstream{}, nil
 	for _, t := range targets {
@@ -234,6 +272,15 @@ func (m *Monitor) Set(targets []Target, interval, timeout time.Duration, rise in
 			u.pace = upPace(now, u.pace.last, m.opts.Interval)
 		}
 		m.upstreams[t.Name], m.order = u, append(m.order, t.Name)
+		m.route(u, now)
+	}
+	for name, u := range old {
+		if m.upstreams[name] != u {
+			u.stopProbe()
+		}
+	}
+	if m.judge(now) {
+		m.logOutlook(nil)
 	}
 	m.dirty = true
 	m.notify()

@@ -68,9 +68,6 @@ func inBubble(t *testing.T, opts Options, f func(b *bubble)) {
 		b := &bubble{t: t, logs: &bytes.Buffer{}}
 		opts.Targets = []Target{{Name: "a", Probe: b.a.probe}, {Name: "b", Probe: b.b.probe}}
 		opts.Log = slog.New(slog.NewTextHandler(b.logs, nil))
-		if opts.Online == nil {
-			opts.Online = func() bool { return true }
-		}
 		b.Monitor = New(opts)
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error)
@@ -151,7 +148,7 @@ func TestUnknownIsUsable(t *testing.T) {
 }
 
 func TestFailingProbes(t *testing.T) {
-	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+	inBubble(t, Options{Settings: Settings{Interval: time.Minute}}, func(b *bubble) {
 		b.a.cut()
 		gone := b.Down("a")
 		for b.state("a") == "up" {
@@ -271,7 +268,7 @@ func TestCarriedMailDoesNotHurry(t *testing.T) {
 }
 
 func TestNoProbesWhileMailFlows(t *testing.T) {
-	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+	inBubble(t, Options{Settings: Settings{Interval: time.Minute}}, func(b *bubble) {
 		b.a.forget()
 		b.b.forget()
 		for range 60 {
@@ -292,7 +289,7 @@ func TestNoProbesWhileMailFlows(t *testing.T) {
 }
 
 func TestIdlePaceBeginsAnewAfterMail(t *testing.T) {
-	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+	inBubble(t, Options{Settings: Settings{Interval: time.Minute}}, func(b *bubble) {
 		b.wait(10 * time.Hour)
 		b.a.forget()
 		b.deliver("a", Fault{})
@@ -357,7 +354,7 @@ func TestProbeCutByTheEndCountsNeitherWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s server
 		s.silent = true
-		m := New(Options{Targets: []Target{{Name: "a", Probe: s.probe}}, Online: func() bool { return true }})
+		m := New(Options{Targets: []Target{{Name: "a", Probe: s.probe}}})
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error)
 		go func() { over <- m.Run(ctx) }()
@@ -471,7 +468,7 @@ func TestLoginOnTrial(t *testing.T) {
 }
 
 func TestNoProbeClearsTheBreaker(t *testing.T) {
-	inBubble(t, Options{Interval: time.Second}, func(b *bubble) {
+	inBubble(t, Options{Settings: Settings{Interval: time.Second}}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Quota, Reason: "452 4.5.3 enough for today", Until: time.Now().Add(time.Hour)})
 		b.a.forget()
 		b.wait(59 * time.Minute)
@@ -523,7 +520,7 @@ func TestSet(t *testing.T) {
 		var c server
 		b.deliver("b", Fault{Kind: Quota, Reason: "452"})
 		late, _ := b.Start("a")
-		b.Set([]Target{{Name: "c", Probe: c.probe}, {Name: "b", Probe: b.b.probe}}, time.Minute, time.Second, 1)
+		b.Set([]Target{{Name: "c", Probe: c.probe}, {Name: "b", Probe: b.b.probe}}, Settings{Interval: time.Minute, Timeout: time.Second, Rise: 1})
 		b.wait(0)
 		if c.count() != 1 {
 			t.Error("the new one is not probed at once")
@@ -541,23 +538,19 @@ func TestSet(t *testing.T) {
 		if !slices.Equal(names, []string{"c", "b"}) {
 			t.Errorf("in the order %v", names)
 		}
-		b.Set([]Target{{Name: "b", Probe: b.b.probe, Account: "new"}}, time.Minute, time.Second, 1)
+		b.Set([]Target{{Name: "b", Probe: b.b.probe, Account: "new"}}, Settings{Interval: time.Minute, Timeout: time.Second, Rise: 1})
 		b.want("b", "cooling", Unusable)
 	})
 }
 
 func TestOdometer(t *testing.T) {
-	online := true
-	var mu sync.Mutex
-	set := func(v bool) { mu.Lock(); online = v; mu.Unlock() }
-	inBubble(t, Options{Online: func() bool { mu.Lock(); defer mu.Unlock(); return online }}, func(b *bubble) {
+	inBubble(t, Options{}, func(b *bubble) {
 		begin := b.Odometer()
 		b.wait(time.Hour)
 		if d := b.Odometer() - begin; d != time.Hour {
 			t.Errorf("%v in an hour online", d)
 		}
-		set(false)
-		b.wait(lookAgain)
+		b.Network(nowhere)
 		at := b.Odometer()
 		b.wait(100 * time.Hour)
 		if d := b.Odometer() - at; d != 0 {
@@ -596,22 +589,6 @@ func TestOdometerReading(t *testing.T) {
 
 const day = 24 * time.Hour
 
-// Where no interface tells, an upstream that answers does: a gateway on a
-// machine without any network has upstreams on loopback.
-func TestAnswersMeanOnline(t *testing.T) {
-	for kind, want := range map[Kind]bool{Network: false, Session: true, Identity: true, None: true} {
-		m := New(Options{Targets: []Target{{Name: "a"}}})
-		p, _ := m.Start("a")
-		p.Done(Fault{Kind: kind})
-		if m.answered.IsZero() == want {
-			t.Errorf("after %q something has answered: %v, want %v", kind, !m.answered.IsZero(), want)
-		}
-		if want && !m.Online() {
-			t.Error("something answered, and we are offline")
-		}
-	}
-}
-
 func TestClockSetBack(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Quota})
@@ -632,7 +609,7 @@ func TestClockSetBack(t *testing.T) {
 }
 
 func TestStatusHasNextProbe(t *testing.T) {
-	inBubble(t, Options{Interval: time.Minute}, func(b *bubble) {
+	inBubble(t, Options{Settings: Settings{Interval: time.Minute}}, func(b *bubble) {
 		s := b.Status()[0]
 		if d := time.Until(s.NextProbe); d < 40*time.Second || d > time.Minute || !s.Preferred {
 			t.Errorf("next probe in %v: %+v", d, s)
@@ -692,14 +669,14 @@ func TestOneTrialAtATime(t *testing.T) {
 				for n := range 200 {
 					if p, ok := b.Start("a"); ok {
 						mu.Lock()
-						if p.trial {
+						if p.trial != 0 {
 							onTrial, trials = onTrial+1, trials+1
 							most = max(most, onTrial)
 						}
 						mu.Unlock()
 						time.Sleep(time.Duration(i*7+n%5) * time.Millisecond)
 						mu.Lock()
-						if p.trial {
+						if p.trial != 0 {
 							onTrial--
 						}
 						mu.Unlock()

@@ -1,9 +1,6 @@
 package health
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // odometer counts the time online. It uses the monotonic clock: time asleep
 // is not time online, and a clock that is set changes nothing.
@@ -44,31 +41,6 @@ func (m *Monitor) AtLeast(d time.Duration) {
 	m.dirty = true
 }
 
-// Online says whether this machine has a network.
-func (m *Monitor) Online() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.isOnline()
-}
-
-func (m *Monitor) isOnline() bool {
-	if m.opts.Online != nil {
-		return m.opts.Online()
-	}
-	return !m.answered.IsZero() && wall().Sub(m.answered) < time.Minute || hasAddress()
-}
-
-// hasAddress says that an interface has an address others can reach.
-func hasAddress() bool {
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
-			return true
-		}
-	}
-	return false
-}
-
 // lookAtClock counts the time online and notices a clock that was set back.
 // The caller holds mu.
 func (m *Monitor) lookAtClock(now time.Time) {
@@ -85,12 +57,14 @@ func (m *Monitor) lookAtClock(now time.Time) {
 // rewind moves all times with the clock: what was to last a minute must not
 // last until the clock is there again. The caller holds mu.
 func (m *Monitor) rewind(back time.Duration) {
+	times := []*time.Time{&m.outlook.Since, &m.proved}
 	for _, u := range m.upstreams {
 		u.tracker = u.shift(-back)
-		for _, at := range []*time.Time{&u.pace.began, &u.pace.last, &u.waited, &u.served} {
-			if !at.IsZero() {
-				*at = at.Add(-back)
-			}
+		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince)
+	}
+	for _, at := range times {
+		if !at.IsZero() {
+			*at = at.Add(-back)
 		}
 	}
 }

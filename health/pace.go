@@ -15,6 +15,7 @@ const (
 	waiting   = 15 * time.Second // down, and mail waits or passed lately
 	idleDown  = 5 * time.Minute  // down, and nobody asks
 	idleUp    = 15 * time.Minute // up, and no mail passes
+	opening   = 2 * time.Second  // down, and somebody may be logging in to the portal
 	mailFlows = 5 * time.Minute  // how long mail that passed counts as lately
 	// spread is the most that jitter takes off a wait, so that a bound holds
 	// with jitter included.
@@ -29,6 +30,7 @@ type pace struct {
 	last   time.Time // the start of the last probe
 	wait   time.Duration
 	jitter float64
+	early  bool // once, the next probe comes after the shortest wait
 	grow   *backoff.ExponentialBackOff
 }
 
@@ -51,7 +53,7 @@ func upPace(began, last time.Time, interval time.Duration) pace {
 
 // probed notes the start of a probe and draws the wait after it.
 func (p *pace) probed(t tracker, now time.Time) {
-	p.last = now
+	p.last, p.early = now, false
 	p.jitter = 1 - spread*rand.Float64()
 	if t.Reach == up && t.Owed == 0 || t.Reach == down && now.Sub(p.began) >= quickFor {
 		p.wait = p.grow.NextBackOff()
@@ -63,6 +65,7 @@ type demand struct {
 	wanted    bool      // mail waits for this upstream, or passed lately
 	elsewhere bool      // another upstream carries it
 	served    time.Time // the last delivery served by this upstream
+	portal    bool      // somebody else answers, until a person has logged in
 }
 
 // due is when the next probe should start.
@@ -72,6 +75,8 @@ func (p *pace) due(t tracker, d demand, interval time.Duration) time.Time {
 	}
 	wait := quick
 	switch {
+	case t.Reach == down && d.portal:
+		wait = opening
 	case t.Reach == down:
 		most := idleDown
 		switch {
@@ -86,6 +91,13 @@ func (p *pace) due(t tracker, d demand, interval time.Duration) time.Time {
 		return d.served.Add(interval)
 	case t.Reach == up && t.Owed == 0:
 		wait = p.wait
+	}
+	switch {
+	case !p.early:
+	case t.Reach == up && t.Owed == 0:
+		wait = min(wait, interval)
+	default:
+		wait = quick
 	}
 	return p.last.Add(time.Duration(float64(wait) * p.jitter))
 }

@@ -1,12 +1,14 @@
 package health
 
+import "time"
+
 // Pass is one delivery under way at an upstream. It ends with one call of
 // either Done or Cancel. Its zero value stands for nothing.
 type Pass struct {
 	m          *Monitor
 	u          *upstream
 	generation int
-	trial      bool
+	trial      int // its number; 0: it is none
 }
 
 // Start is called before a delivery. It takes the trial if there is one, and
@@ -15,14 +17,15 @@ func (m *Monitor) Start(name string) (Pass, bool) {
 	now := wall()
 	m.mu.Lock()
 	u := m.upstreams[name]
-	if u == nil || u.standing(now).Rank == Unusable {
+	if u == nil || m.standing(u, now).Rank == Unusable {
 		m.unlock()
 		return Pass{}, false
 	}
-	p := Pass{m: m, u: u, generation: u.generation, trial: !u.Breaker.closed()}
-	login := p.trial && u.Breaker.Kind == Account
-	if p.trial {
-		u.trial = true
+	p := Pass{m: m, u: u, generation: u.generation}
+	login := u.Breaker.Kind == Account
+	if !u.Breaker.closed() {
+		u.trials++
+		u.trial, p.trial = u.trials, u.trials
 		if login {
 			u.Breaker = u.Breaker.charge(now)
 			m.dirty = true
@@ -44,10 +47,7 @@ func (p Pass) Done(f Fault) {
 	}
 	now := wall()
 	p.m.mu.Lock()
-	if p.trial {
-		p.u.trial = false
-	}
-	p.m.observe(p.u, observation{trial: p.trial, generation: p.generation, fault: f}, now)
+	p.m.observe(p.u, observation{trial: p.endTrial(), generation: p.generation, fault: f}, now)
 	p.m.unlock()
 	// The next login must not come before this one is on record.
 	if f.Kind == Account {
@@ -64,10 +64,38 @@ func (p Pass) Cancel() {
 	now := wall()
 	p.m.mu.Lock()
 	defer p.m.unlock()
-	if p.trial {
-		p.u.trial = false
+	if p.endTrial() {
 		next := p.u.tracker
 		next.Breaker = next.Breaker.refund(now)
 		p.m.apply(p.u, next, now)
 	}
+}
+
+// endTrial says that the delivery was the trial that the breaker waits for. It
+// is not any more when the breaker was closed meanwhile, by another network.
+func (p Pass) endTrial() bool {
+	if p.trial == 0 || p.trial != p.u.trial {
+		return false
+	}
+	p.u.trial = 0
+	return true
+}
+
+// Quiet says, while a delivery goes on, that its upstream has given no sign of
+// life for a while though another one has: it is suspect and probed at once,
+// and what else is being set up there ends. Done or Cancel must still follow.
+func (p Pass) Quiet(reason string) {
+	if p.m == nil {
+		return
+	}
+	now := wall()
+	p.m.mu.Lock()
+	defer p.m.unlock()
+	u := p.u
+	if p.m.upstreams[u.Name] != u || !u.routed || p.generation != u.generation || u.Reach != up && u.Reach != unknown {
+		return
+	}
+	p.m.apply(u, u.doubt(Fault{Kind: Network, Reason: reason}, now, p.m.opts.Rise), now)
+	u.pace.last = time.Time{}
+	p.m.poke()
 }

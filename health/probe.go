@@ -63,12 +63,17 @@ func (m *Monitor) look(ctx context.Context, g *errgroup.Group) time.Duration {
 	now := wall()
 	next := now.Add(lookAgain)
 	for _, name := range m.order {
+		m.route(m.upstreams[name], now)
+	}
+	if m.judge(now) {
+		m.logOutlook(nil)
+	}
+	for _, name := range m.order {
 		u := m.upstreams[name]
-		m.tell(u, false, now)
 		if u.Breaker.open(now) {
 			next = sooner(next, u.Breaker.Until)
 		}
-		if u.probing {
+		if u.probing != nil || !u.routed {
 			continue
 		}
 		due := u.pace.due(u.tracker, m.demand(u, now), m.opts.Interval)
@@ -76,26 +81,50 @@ func (m *Monitor) look(ctx context.Context, g *errgroup.Group) time.Duration {
 			next = sooner(next, due)
 			continue
 		}
-		u.probing = true
 		u.pace.probed(u.tracker, now)
-		probe, timeout, generation := u.Probe, m.opts.Timeout, u.generation
-		g.Go(func() error { m.probe(ctx, u, probe, timeout, generation); return nil })
+		pctx, cancel := context.WithTimeout(ctx, m.opts.Timeout)
+		p := &inFlight{u, u.generation, cancel}
+		u.probing = p
+		probe := u.Probe
+		g.Go(func() error {
+			defer cancel()
+			m.probed(ctx, p, probe(pctx))
+			return nil
+		})
 	}
 	return next.Sub(now)
 }
 
-func (m *Monitor) probe(ctx context.Context, u *upstream, probe Prober, timeout time.Duration, generation int) {
-	pctx, cancel := context.WithTimeout(ctx, timeout)
-	fault := probe(pctx)
-	cancel()
+// inFlight is a probe under way.
+type inFlight struct {
+	u          *upstream
+	generation int
+	cancel     context.CancelFunc
+}
 
+// stopProbe ends the probe under way, if any: it asks what is no question any
+// more. The next one need not wait for its end. The caller holds the Monitor's
+// mu.
+func (u *upstream) stopProbe() {
+	if u.probing != nil {
+		u.probing.cancel()
+		u.probing = nil
+	}
+}
+
+// probed takes in what a probe found. One that was cancelled counts neither
+// way.
+func (m *Monitor) probed(ctx context.Context, p *inFlight, f Fault) {
 	now := wall()
 	m.mu.Lock()
 	defer m.unlock()
-	u.probing = false
+	if p.u.probing != p {
+		return
+	}
+	p.u.probing = nil
 	m.poke()
-	if ctx.Err() == nil { // a probe that was cancelled counts neither way
-		m.observe(u, observation{probe: true, generation: generation, fault: fault}, now)
+	if ctx.Err() == nil {
+		m.observe(p.u, observation{probe: true, generation: p.generation, fault: f}, now)
 	}
 }
 
@@ -104,8 +133,11 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 	if m.upstreams[u.Name] != u {
 		return // no longer watched
 	}
-	if o.fault.Kind != Network {
-		m.answered = now
+	m.route(u, now)
+	// A session that was lost may have been so for any reason.
+	lost := !o.probe && o.fault.Kind == Session && o.fault.Sign == NoSign
+	if !u.routed || lost && m.outlook.inferred() {
+		o.generation = none // it speaks of the network, which is known to be bad
 	}
 	if o.fault.OK() && !o.probe {
 		if idle := !u.pace.last.Before(u.served); idle && u.Reach == up {
@@ -113,5 +145,19 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 		}
 		u.served = now
 	}
+	news := o.generation == u.generation && !lost
+	if news {
+		u.latest = &o.fault
+	}
+	before, inferred := u.tracker, m.outlook.inferred()
 	m.apply(u, u.tracker.observe(o, now, m.opts.Rise), now)
+	if m.judge(now) {
+		m.logOutlook(nil)
+	}
+	if inferred && m.isOnline() && o.fault.OK() {
+		m.relieve(u, before, now)
+	}
+	if news && o.fault.OK() && !u.local && !u.Unproven {
+		m.proved = now
+	}
 }

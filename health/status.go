@@ -12,14 +12,15 @@ const (
 // Status is what people are shown of an upstream.
 type Status struct {
 	Name string `json:"name"`
-	// State is one word: unknown, up, suspect, down, cooling or trial.
+	// State is one word: unknown, up, suspect, down, cooling, trial, or offline
+	// when no route leads there.
 	State     string    `json:"state"`
 	Since     time.Time `json:"since"`          // of State
 	Kind      Kind      `json:"kind,omitempty"` // what Why is about
 	Why       string    `json:"why,omitempty"`
-	Until     time.Time `json:"until,omitzero"`     // end of the cooling
-	LastGood  time.Time `json:"last_good,omitzero"` // the last probe or delivery that went well
-	NextProbe time.Time `json:"next_probe,omitzero"`
+	Until     time.Time `json:"until,omitzero"`      // end of the cooling
+	LastGood  time.Time `json:"last_good,omitzero"`  // the last probe or delivery that went well
+	NextProbe time.Time `json:"next_probe,omitzero"` // zero: one is under way, or none goes before the network changes
 	// Preferred: mail chooses it by its place in the order. An upstream that
 	// was down is not until some probes more have passed.
 	Preferred bool `json:"preferred"`
@@ -35,13 +36,13 @@ func (m *Monitor) Status() []Status {
 		u := m.upstreams[name]
 		s := Status{
 			Name: name, State: u.word(now), Since: u.shownSince().UTC(), LastGood: u.LastGood.UTC(),
-			Preferred: u.rank(now) == Ready,
+			Preferred: m.rank(u, now) == Ready,
 		}
-		s.Kind, s.Why = u.trouble()
+		s.Kind, s.Why = m.trouble(u)
 		if u.Breaker.open(now) {
 			s.Until = u.Breaker.Until.UTC()
 		}
-		if due := u.pace.due(u.tracker, m.demand(u, now), m.opts.Interval); !u.probing {
+		if due := u.pace.due(u.tracker, m.demand(u, now), m.opts.Interval); u.probing == nil && u.routed {
 			s.NextProbe = later(due, now).UTC()
 		}
 		list = append(list, s)
@@ -51,34 +52,44 @@ func (m *Monitor) Status() []Status {
 
 // byBreaker says that the breaker is what people should hear of: a dead
 // account needs them, and of two troubles the one that lasts.
-func (t tracker) byBreaker() bool {
-	if t.Breaker.closed() {
+func (u *upstream) byBreaker() bool {
+	if u.Breaker.closed() {
 		return false
 	}
-	return t.Reach != down || t.Breaker.Kind == Account
+	return u.routed && u.Reach != down || u.Breaker.Kind == Account
 }
 
 // word is the state in one word.
 func (u *upstream) word(now time.Time) string {
 	switch {
-	case !u.byBreaker():
-		return string(u.Reach)
-	case u.Breaker.open(now) && !u.trial:
+	case u.byBreaker() && u.Breaker.open(now) && u.trial == 0:
 		return Cooling
+	case u.byBreaker():
+		return Trial
+	case !u.routed:
+		return Offline
 	}
-	return Trial
+	return string(u.Reach)
 }
 
-func (t tracker) shownSince() time.Time {
-	if t.byBreaker() {
-		return t.Breaker.Since
+func (u *upstream) shownSince() time.Time {
+	switch {
+	case u.byBreaker():
+		return u.Breaker.Since
+	case !u.routed:
+		return u.routedSince
 	}
-	return t.Since
+	return u.Since
 }
 
-func (t tracker) trouble() (Kind, string) {
-	if t.byBreaker() {
-		return t.Breaker.Kind, t.Breaker.Reason
+func (m *Monitor) trouble(u *upstream) (Kind, string) {
+	switch {
+	case u.byBreaker():
+		return u.Breaker.Kind, u.Breaker.Reason
+	case !u.routed:
+		return None, u.noRoute()
+	case u.Why == "" && m.barred(u):
+		return None, "whoever answers there proves nothing, and somebody else seems to answer in this network"
 	}
-	return t.Kind, t.Why
+	return u.Kind, u.Why
 }

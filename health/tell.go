@@ -10,6 +10,7 @@ import (
 // holds mu.
 func (m *Monitor) apply(u *upstream, next tracker, now time.Time) {
 	before := u.tracker
+	next = m.opts.Failback.settle(before, next, now)
 	u.tracker = next
 	m.dirty = true
 	if next.Reach != before.Reach {
@@ -29,19 +30,24 @@ func (m *Monitor) apply(u *upstream, next tracker, now time.Time) {
 // standing too, so the loop calls it as well. The caller holds mu.
 func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 	closed := isClosed(u.down)
-	if (failed || u.blocked(now)) && !closed {
+	if (failed || m.blocked(u, now)) && !closed {
 		close(u.down)
 		closed = true
 	}
-	if closed && !u.blocked(now) {
+	if closed && !m.blocked(u, now) {
 		u.down = make(chan struct{})
 	}
-	if s := u.standing(now); s != u.told {
+	if s := m.standing(u, now); s != u.told {
 		u.told = s
 		m.notify()
 	}
 	word, kind := u.word(now), u.Breaker.Kind
-	if word == u.toldWord && kind == u.toldKind {
+	switch {
+	case word == string(unknown):
+		return // not news: what was last seen is told when it is seen otherwise
+	case word == Offline && m.outlook.State == Offline:
+		return // nor is it that this one has no route when none has
+	case word == u.toldWord && kind == u.toldKind:
 		return
 	}
 	u.toldWord, u.toldKind = word, kind
@@ -55,7 +61,7 @@ func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 		level = slog.LevelWarn
 	}
 	attrs := []any{"upstream", u.Name, "state", word}
-	if _, why := u.trouble(); why != "" {
+	if _, why := m.trouble(u); why != "" {
 		attrs = append(attrs, "why", why)
 	}
 	if !u.Breaker.closed() {

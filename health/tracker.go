@@ -25,6 +25,8 @@ type tracker struct {
 	LastGood time.Time `json:"last_good,omitzero"`
 	Breaker  breaker   `json:"breaker,omitzero"`
 
+	// fell: it was down in this network, and failback asks for it.
+	fell bool
 	// generation rises when what is under way stops to matter.
 	generation int
 }
@@ -33,9 +35,12 @@ type tracker struct {
 type observation struct {
 	probe      bool
 	trial      bool // the one delivery that a breaker on trial let through
-	generation int  // in which it began
+	generation int  // in which it began; none: it does not speak of now
 	fault      Fault
 }
+
+// none is the generation of what speaks of no time that matters.
+const none = -1
 
 // observe is the reach machine, with the breaker's beside it.
 func (t tracker) observe(o observation, now time.Time, rise int) tracker {
@@ -45,14 +50,11 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 		return t.passed(o, now, rise)
 	case o.probe && stale:
 	case o.probe && t.Reach != suspect && t.Reach != down:
-		t = t.move(suspect, f, now)
-		if t.Owed > 0 {
-			t.Owed = rise
-		}
+		t = t.doubt(f, now, rise)
 	case o.probe:
 		t = t.move(down, f, now)
 		t.Owed = rise
-	case f.Kind == Network || f.Kind == Identity:
+	case f.Kind == Network || f.Kind == Identity || f.Sign != NoSign:
 		if o.trial {
 			t.Breaker = t.Breaker.refund(now)
 		}
@@ -60,8 +62,10 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 			t = t.move(down, f, now)
 			t.Owed = rise
 		}
-	case f.Kind == Session && stale && !o.trial:
-		// A connection that broke in a time of trouble says nothing new.
+	case stale && (f.Kind == Session || f.Kind == Place):
+		// A connection that broke in a time of trouble says nothing new, nor
+		// does a refusal for where we were. What was told about the account
+		// or its limits holds wherever we are.
 	default:
 		t.Breaker = t.Breaker.fail(f, o.trial, now)
 	}
@@ -92,12 +96,40 @@ func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	return t
 }
 
+// doubt makes suspect what was thought to answer.
+func (t tracker) doubt(f Fault, now time.Time, rise int) tracker {
+	t = t.move(suspect, f, now)
+	if t.Owed > 0 {
+		t.Owed = rise
+	}
+	return t
+}
+
 func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 	if t.Reach != to {
 		t.Since = now
 	}
 	t.Reach, t.Kind, t.Why = to, f.Kind, f.Reason
+	t.fell = t.fell || to == down
 	return t
+}
+
+// anew forgets how the upstream was reached, for that was the network's
+// affair.
+func (t tracker) anew(now time.Time) tracker {
+	t = t.move(unknown, Fault{}, now)
+	t.Owed, t.fell = 0, false
+	t.generation++
+	return t
+}
+
+// roam is anew in another network, where what was refused for the place we were
+// in, and sessions that broke there, are forgiven too.
+func (t tracker) roam(now time.Time) tracker {
+	if k := t.Breaker.Kind; k == Session || k == Place {
+		t.Breaker = breaker{}
+	}
+	return t.anew(now)
 }
 
 // forgive drops what was said about the account: the secret or the config is

@@ -212,7 +212,7 @@ func (w *world) start(names []string) {
 	for _, n := range names {
 		targets = append(targets, health.Target{Name: n, Probe: w.peers[n].probe})
 	}
-	w.health = health.New(health.Options{Targets: targets, Interval: time.Minute, Timeout: 5 * time.Second, Rise: 2, Online: func() bool { return true }, Log: log})
+	w.health = health.New(health.Options{Targets: targets, Log: log})
 	w.d = New(Options{Store: w.store, Session: w.session, Health: w.health, Hostname: "gw.example.org", Log: log}, w.config(names))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
