@@ -1,0 +1,164 @@
+package alert
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailroam/health"
+	"mailroam/queue"
+)
+
+// View is one look at the gateway.
+type View struct {
+	Now       time.Time
+	Odometer  time.Duration // the time online so far
+	Outlook   health.Outlook
+	Upstreams []health.Status // in order of preference
+	Chains    []Chain
+	Delivered map[string]time.Time // when each upstream last took a message, whoever sent it
+	Queue     queue.Stats
+	Disk      string // why the disk keeps new mail out, "" when it does not
+}
+
+// online says that what is seen of upstreams is about upstreams.
+func (v View) online() bool { return v.Outlook.State == "" || v.Outlook.State == "online" }
+
+// The kinds of events.
+const (
+	SecondChoice = "second-choice"
+	FirstChoice  = "first-choice" // the end of second-choice
+	AllDown      = "all-down"
+	Credentials  = "credentials"
+	Quota        = "quota"
+	InDoubt      = "in-doubt"
+	Disk         = "disk"
+	TooMany      = "too-many" // alerts: the rest is in the log
+)
+
+// key names what an alert is about: one kind of trouble with one upstream, ""
+// where it is about none.
+type key struct{ kind, upstream string }
+
+// condition is something that is so and that a person should know, if it lasts.
+type condition struct {
+	key
+	text  string
+	since time.Time     // zero: as long as it is seen
+	lasts time.Duration // it is no news before it was seen for this long, online
+	met   time.Time     // when mail last met it: once it did, it is news
+}
+
+// blip is how long a first choice may be away without being news.
+const blip = 10 * time.Second
+
+// conditions lists what is so. down is how long it is no news that nothing
+// works.
+func conditions(v View, down time.Duration) (all []condition) {
+	if v.online() {
+		for _, c := range v.Chains {
+			switch used := c.Offered(v.Upstreams); {
+			case used < 0:
+				all = append(all, v.allDown(c, down))
+			case used > 0 && !slices.ContainsFunc(all, func(o condition) bool { return o.key == key{SecondChoice, c.Upstreams[0]} }):
+				all = append(all, v.secondChoice(c.Upstreams[0]))
+			}
+		}
+		for _, u := range v.Upstreams {
+			switch u.Kind {
+			case health.Account:
+				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s. %s", u.Name, u.Why, Remedy(u))})
+			case health.Quota:
+				all = append(all, condition{key: key{Quota, u.Name}, since: u.Since, text: fmt.Sprintf("%q takes no more mail for now: %s. %s", u.Name, u.Why, Remedy(u))})
+			}
+		}
+	}
+	if n := v.Queue.InDoubt; n > 0 {
+		all = append(all, condition{key: key{kind: InDoubt}, text: fmt.Sprintf(
+			"In doubt: %d. An upstream may have taken the message, but its answer was lost. It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See `mailroam queue list --state in-doubt`.", n)})
+	}
+	if v.Disk != "" {
+		all = append(all, condition{key: key{kind: Disk}, text: v.Disk})
+	}
+	return all
+}
+
+// secondChoice is about all chains that begin with the named upstream.
+func (v View) secondChoice(first string) condition {
+	c := condition{key: key{SecondChoice, first}, lasts: blip}
+	var chains []Chain
+	for _, chain := range v.Chains {
+		if used := chain.Offered(v.Upstreams); chain.Upstreams[0] == first && used > 0 {
+			chains = append(chains, chain)
+			if at := v.Delivered[chain.Upstreams[used]]; at.After(c.met) {
+				c.met = at
+			}
+		}
+	}
+	u, _ := find(v.Upstreams, first)
+	c.since = u.Since
+	c.text = fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), Remedy(u))
+	return c
+}
+
+func (v View) allDown(c Chain, down time.Duration) condition {
+	text := fmt.Sprintf("No upstream works for mail%s: it waits on disk and leaves by itself when one is back.", c.Of(v.Chains))
+	if c.Of(v.Chains) == "" {
+		text = "No upstream works: mail waits on disk and leaves by itself when one is back."
+	}
+	var since time.Time // the last one's
+	for _, name := range c.Upstreams {
+		u, _ := find(v.Upstreams, name)
+		text += " " + Standing(u, v.Now) + " " + Remedy(u)
+		if u.Since.After(since) {
+			since = u.Since
+		}
+	}
+	return condition{key: key{AllDown, strings.Join(c.Upstreams, ",")}, text: text, since: since, lasts: down}
+}
+
+// unsure says that what is seen does not tell whether k is still so.
+func (v View) unsure(k key) bool {
+	switch k.kind {
+	case InDoubt, Disk:
+		return false
+	case SecondChoice:
+		// From the second choice on to none is no way back to the first.
+		if slices.ContainsFunc(v.Chains, func(c Chain) bool { return c.Upstreams[0] == k.upstream && c.Offered(v.Upstreams) < 0 }) {
+			return true
+		}
+	case Quota:
+		// What does not answer shows that, and not its quota.
+		if u, ok := find(v.Upstreams, k.upstream); ok && (u.Kind == health.Network || u.Kind == health.Identity) {
+			return true
+		}
+	}
+	return !v.online()
+}
+
+// over says in words that k is no longer so, after so long.
+func (v View) over(k key, lasted time.Duration) string {
+	after := " after " + lasted.Round(time.Second).String()
+	gone := slices.ContainsFunc(strings.Split(k.upstream, ","), func(name string) bool {
+		_, ok := find(v.Upstreams, name)
+		return !ok
+	})
+	switch k.kind {
+	case InDoubt:
+		return "No message is in doubt any more," + after + "."
+	case Disk:
+		return "The disk has room again: mail is taken," + after + "."
+	}
+	switch {
+	case gone:
+		return fmt.Sprintf("%q is not among the upstreams of the config any more.", k.upstream)
+	case k.kind == SecondChoice:
+		return fmt.Sprintf("Back on the first choice: mail goes by %q again,%s.", k.upstream, after)
+	case k.kind == AllDown:
+		return fmt.Sprintf("Mail leaves again,%s: an upstream of %s works.", after, strings.ReplaceAll(k.upstream, ",", ", "))
+	case k.kind == Credentials:
+		return fmt.Sprintf("%q takes our login again,%s.", k.upstream, after)
+	}
+	return fmt.Sprintf("%q takes mail again,%s.", k.upstream, after)
+}
