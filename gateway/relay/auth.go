@@ -43,15 +43,22 @@ func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	if err != nil {
 		return &Error{Stage: Auth, Err: fmt.Errorf("%w: %w", ErrPassword, err)}
 	}
+	if !c.seat.enter(loggingIn) {
+		return &Error{Stage: Auth, Err: ErrRoamed}
+	}
 	defer context.AfterFunc(ctx, c.abort)()
 	defer func() { clear(c.out[:cap(c.out)]) }()
 	r, err := c.authenticate(mechanism, u.opts.Username, password, time.Now().Add(b.setup))
+	still := c.seat.enter(open)
 	if fault := positive(Auth, r, err); fault != nil {
 		fault.Reply.Text = redact(fault.Reply.Text, u.opts.Username, password)
 		if errors.Is(fault.Err, errReplySyntax) {
 			fault.Err = errReplySyntax // without quoting what may echo the secret
 		}
 		return fault
+	}
+	if !still {
+		return &Error{Stage: Auth, Err: ErrRoamed}
 	}
 	return nil
 }

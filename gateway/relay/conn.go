@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -12,6 +13,7 @@ import (
 // conn is a session with an endpoint.
 type conn struct {
 	endpoint Endpoint
+	seat     *seat // nil: no change of the network concerns it
 	wire     *wire
 	nc       net.Conn // wire, or TLS over it
 	in       *bufio.Reader
@@ -32,7 +34,28 @@ func newConn(e Endpoint, c net.Conn) *conn {
 }
 
 // abort closes at once. Below TLS, since closing TLS writes and may wait.
-func (c *conn) abort() { _ = c.wire.Close() }
+func (c *conn) abort() {
+	_ = c.wire.Close()
+	c.seat.leave()
+}
+
+// locate says in a fault of set-up where it happened.
+func (c *conn) locate(fault *Error) *Error {
+	fault.Endpoint = c.endpoint.address()
+	if a, ok := c.wire.RemoteAddr().(*net.TCPAddr); ok {
+		fault.Addr = netip.AddrPortFrom(addrOf(a), uint16(a.Port))
+	}
+	fault.proven = c.secure
+	return fault
+}
+
+// addrOf is the IP address of a connection's end, invalid where it has none.
+func addrOf(a net.Addr) netip.Addr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
 
 // quit ends a session in order and does not wait for the answer.
 func (c *conn) quit() {

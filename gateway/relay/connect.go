@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -21,83 +22,104 @@ var errNoEndpoint = errors.New("no endpoint is configured")
 
 var errTooLong = fmt.Errorf("not ready for mail within the time there is: %w", os.ErrDeadlineExceeded)
 
-// connect makes a session that is ready for MAIL at the first endpoint that
-// allows it, the one that last worked before all others. A refused login ends
-// the search: every endpoint is the same account. ctx ends everything, wanted,
-// which is derived from it, everything but an AUTH under way.
-func (u *Upstream) connect(ctx, wanted context.Context, b budget) (*conn, error) {
-	first := int(u.won.Load())
-	worst := &Error{Stage: Resolve, Err: errNoEndpoint}
-	for i := range u.opts.Endpoints {
-		at := order(first, i)
-		c, fault := u.open(wanted, u.opts.Endpoints[at], b)
-		if fault == nil {
-			u.won.Store(int32(at))
-			return u.ready(ctx, wanted, c, b)
-		}
-		if fault.Stage > worst.Stage || worst.Err == errNoEndpoint {
-			worst = fault
-		}
-		if wanted.Err() != nil || b.over() {
-			break
-		}
+// connect makes a session that is ready for MAIL. A refused login ends the
+// search: every endpoint is the same account. ctx ends everything, wanted, which
+// is derived from it, everything but an AUTH under way.
+func (u *Upstream) connect(ctx, wanted context.Context, b budget, w *watch) (*conn, error) {
+	c, fault := u.race(wanted, b, w)
+	if fault == nil {
+		c, fault = u.ready(ctx, wanted, c, b, w)
 	}
-	return nil, worst
+	if fault != nil {
+		return nil, fault
+	}
+	return c, nil
 }
 
 // ready logs in. A login that worked but took too long is not thrown away:
 // the next delivery finds the session in the pool.
-func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget) (*conn, error) {
-	if err := u.login(ctx, c, b); err != nil {
+func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget, w *watch) (*conn, *Error) {
+	generation := u.roster.here().generation
+	w.enter(authing)
+	if fault := u.login(ctx, c, b); fault != nil {
+		if c.seat.isLost() && fault.Reply.Code == 0 {
+			fault.Err = ErrRoamed
+		}
 		c.abort()
-		err.Endpoint = c.endpoint.address()
-		return nil, err
+		return nil, c.locate(fault)
 	}
+	gap := w.longest()
+	u.roster.learn(generation, func(p *place) { p.gaps[authing] = gap })
 	if wanted.Err() == nil && !b.over() {
 		return c, nil
 	}
 	u.idle.put(c)
-	return nil, &Error{Stage: Auth, Err: errTooLong, Endpoint: c.endpoint.address()}
+	return nil, c.locate(&Error{Stage: Auth, Err: errTooLong})
 }
 
-// order lists first before the others: 0, 1, 2 becomes 1, 0, 2 for first 1.
-func order(first, i int) int {
-	switch {
-	case i == 0:
-		return first
-	case i <= first:
-		return i - 1
-	default:
-		return i
+// open brings a session up to its last EHLO, at an address of the endpoint or
+// wherever Dial finds it. Until it returns, ctx ends it. moved is called when
+// there is a connection and whenever octets come.
+func (u *Upstream) open(ctx context.Context, e Endpoint, addr netip.Addr, moved func(), b budget) (*conn, *Error) {
+	target := e.address()
+	if addr.IsValid() {
+		target = net.JoinHostPort(addr.String(), e.Port)
 	}
-}
-
-// open brings a session up to its last EHLO. Until its caller is done with
-// it, ctx ends it.
-func (u *Upstream) open(ctx context.Context, e Endpoint, b budget) (*conn, *Error) {
 	dialCtx, cancel := context.WithDeadline(ctx, b.by(b.connect))
-	nc, err := u.opts.Dial(dialCtx, "tcp", e.address())
-	cancel()
+	defer cancel()
+	dialCtx, cut := context.WithCancelCause(dialCtx)
+	seat := u.roster.join(func() { cut(ErrRoamed) })
+	nc, err := u.opts.Dial(dialCtx, "tcp", target)
+	cut(nil)
 	if err != nil {
-		at := Connect
-		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-			at = Resolve
+		fault := dialFault(ctx, err)
+		if seat.isLost() {
+			fault.Err = ErrRoamed
 		}
-		return nil, &Error{Stage: at, Err: err, Endpoint: e.address()}
-	}
-	c := newConn(e, nc)
-	defer context.AfterFunc(ctx, c.abort)()
-	if fault := u.greet(ctx, c, b); fault != nil {
-		c.abort()
-		if ctx.Err() != nil { // that is why; the rest is its consequence
-			fault = &Error{Stage: fault.Stage, Err: context.Cause(ctx)}
-		}
+		seat.leave()
 		fault.Endpoint = e.address()
-		u.log.Debug("upstream", "endpoint", e.address(), "text", fault)
+		fault.Addr, _ = netip.ParseAddrPort(target)
 		return nil, fault
 	}
-	u.log.Debug("upstream", "endpoint", e.address(), "text", "connected", "tls", c.secure)
-	return c, nil
+	c := newConn(e, nc)
+	c.seat, c.wire.moved = seat, moved
+	moved()
+	detach := context.AfterFunc(ctx, c.abort)
+	var fault *Error
+	if !seat.connected(addrOf(nc.LocalAddr()), addrOf(nc.RemoteAddr()), c.abort) {
+		fault = &Error{Stage: Connect, Err: ErrRoamed}
+	} else {
+		fault = u.greet(ctx, c, b)
+	}
+	if !detach() && fault == nil {
+		fault = &Error{Stage: Hello}
+	}
+	if fault == nil {
+		u.log.Debug("upstream", "endpoint", e.address(), "address", target, "text", "connected", "tls", c.secure)
+		return c, nil
+	}
+	// Where we closed it ourselves, that is why; the rest is its consequence.
+	switch {
+	case seat.isLost():
+		fault = &Error{Stage: fault.Stage, Err: ErrRoamed}
+	case ctx.Err() != nil:
+		fault = &Error{Stage: fault.Stage, Err: context.Cause(ctx)}
+	}
+	c.abort()
+	u.log.Debug("upstream", "endpoint", e.address(), "address", target, "text", fault)
+	return nil, c.locate(fault)
+}
+
+// dialFault tells a Dial that looks names up itself from TCP.
+func dialFault(ctx context.Context, err error) *Error {
+	fault := &Error{Stage: Connect, Err: err}
+	if _, dns := errors.AsType[*net.DNSError](err); dns {
+		fault.Stage = Resolve
+	}
+	if ctx.Err() != nil {
+		fault.Err = context.Cause(ctx)
+	}
+	return fault
 }
 
 // greet is everything between TCP and AUTH.
@@ -189,43 +211,21 @@ func (c *conn) handshake(ctx context.Context, by time.Time) error {
 	return nil
 }
 
-// Probe tries what every delivery needs before it logs in, at all endpoints
-// side by side, and is content with one. It gives nil or an *Error.
+// Probe tries what every delivery needs before it logs in, by the same race,
+// and is content with one way. It gives nil or an *Error.
 func (u *Upstream) Probe(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	outcomes := make(chan *Error)
-	for i, e := range u.opts.Endpoints {
-		go func() {
-			c, fault := u.open(ctx, e, newBudget(false, time.Now()))
-			if fault == nil {
-				u.won.Store(int32(i))
-				c.quit()
-			}
-			outcomes <- fault
-		}()
+	c, fault := u.race(ctx, newBudget(false, time.Now()), unwatched())
+	if fault != nil {
+		return fault
 	}
-	worst := &Error{Stage: Resolve, Err: errNoEndpoint}
-	passed := false
-	for range u.opts.Endpoints {
-		switch fault := <-outcomes; {
-		case fault == nil:
-			passed = true
-			cancel() // the others are not needed
-		case fault.Stage >= worst.Stage:
-			worst = fault
-		}
-	}
-	if passed {
-		return nil
-	}
-	return worst
+	c.quit()
+	return nil
 }
 
 // Login is a probe with AUTH, at one endpoint: it finds out whether a secret
 // that was refused is accepted now. It gives nil or an *Error; ctx bounds it.
 func (u *Upstream) Login(ctx context.Context) error {
-	c, err := u.connect(ctx, ctx, newBudget(false, time.Now()))
+	c, err := u.connect(ctx, ctx, newBudget(false, time.Now()), unwatched())
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ func (t *transaction) content(ctx context.Context) error {
 	if !t.detach() {
 		return &Error{Stage: Body, Err: ctx.Err()}
 	}
+	if !t.c.seat.enter(dotted) {
+		return &Error{Stage: Body, Err: ErrRoamed}
+	}
 	return t.dot(again)
 }
 
@@ -139,7 +142,7 @@ func (t *transaction) dot(again []int) error {
 		return &Error{Stage: Dot, Err: err}
 	}
 	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
-	if r.Code == 421 {
+	if r.Code == 421 || !t.c.seat.enter(open) {
 		t.closing = true
 	}
 	if r.Positive() {

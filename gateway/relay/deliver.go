@@ -38,13 +38,17 @@ type Delivery struct {
 	// time than there are.
 	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
 	Hurry     bool            // another upstream is usable: set-up must be quick
-	GiveUp    <-chan struct{} // closed when the upstream was found dead meanwhile: ends set-up
+	GiveUp    <-chan struct{} // closed when the upstream was found dead meanwhile: ends the wait for the reply to MAIL, but no AUTH under way
 	// OnQuiet is called each time that until the reply to MAIL there was no
-	// progress for Quiet: no octet from the peer, no step of the set-up done.
+	// progress for Quiet: no octet from the peer, no step of the set-up done. An
+	// upstream that was silent for longer last time, and then went on, is given
+	// twice that, up to 10 s. It is called from a goroutine of its own, which
+	// may still be about to when Deliver returns.
 	Quiet   time.Duration
 	OnQuiet func()
-	// Begin is asked once, at the reply to MAIL: the upstream is ready and nobody
-	// else has the message yet. No ends the delivery by ErrPassedOver. nil is yes.
+	// Begin is asked once, at the first reply to MAIL, be it yes or no: the
+	// upstream is ready and nobody else has the message yet. No ends the delivery
+	// by ErrPassedOver. nil is yes.
 	Begin func() bool
 }
 
@@ -53,8 +57,10 @@ type Delivery struct {
 // long it takes (10 min at most), since only the answer tells whether the
 // message was taken.
 func (u *Upstream) Deliver(ctx context.Context, d Delivery) Result {
-	p := &pass{u: u, d: &d, began: time.Now()}
+	p := &pass{u: u, d: &d, began: time.Now(), place: u.roster.here()}
 	p.budget = newBudget(d.Hurry, p.began)
+	p.watch = newWatch(d.Quiet, p.place.gaps, d.OnQuiet)
+	defer p.watch.stop()
 	p.res.Rcpts = make([]RcptResult, len(d.Recipients))
 	for left := p.sift(); len(left) > 0; {
 		left = p.transact(ctx, left)
@@ -73,11 +79,14 @@ type pass struct {
 	d      *Delivery
 	began  time.Time
 	budget budget
+	place  place // that it began in
+	watch  *watch
 	c      *conn // in use, nil when there is none or it is not fit for more
 	fresh  bool  // a kept session was stale: take no other
+	begun  bool  // Begin was asked
 	res    Result
 
-	wanted   context.Context // ends set-up, also by GiveUp
+	wanted   context.Context // ends all up to the reply to MAIL, also by GiveUp
 	unwanted func()
 }
 
@@ -112,12 +121,19 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 		if err == nil {
 			return t.again
 		}
-		stale := p.c != nil && errors.Is(err, errStale) && ctx.Err() == nil
-		p.drop()
+		// Where the way to the session is lost, that is why; the rest is its
+		// consequence.
+		roamed := p.c != nil && p.c.seat.isLost()
+		stale := p.c != nil && errors.Is(err, errStale) && p.wanted.Err() == nil && !roamed
+		if roamed && !errors.Is(err, ErrPassedOver) {
+			err = &Error{Stage: stageOf(err), Err: ErrRoamed}
+		}
 		if !stale {
 			p.fail(ctx, rcpts, err)
+			p.drop()
 			return nil
 		}
+		p.drop()
 		// A kept session that died in the meantime is nobody's fault. The new
 		// one cannot be stale.
 		p.fresh = true
@@ -129,18 +145,19 @@ func (p *pass) session(ctx context.Context) (err error) {
 	if p.c != nil {
 		return nil
 	}
+	p.wanted = ctx
 	if err := ctx.Err(); err != nil {
 		return &Error{Stage: Connect, Err: err}
 	}
-	p.wanted = ctx
+	p.wanted, p.unwanted = untilGivenUp(ctx, p.d.GiveUp)
 	if !p.fresh {
 		p.c = p.u.idle.get()
 	}
 	if p.c == nil {
-		p.wanted, p.unwanted = untilGivenUp(ctx, p.d.GiveUp)
-		p.c, err = p.u.connect(ctx, p.wanted, p.budget)
+		p.c, err = p.u.connect(ctx, p.wanted, p.budget, p.watch)
 	}
 	if fault := (*Error)(nil); p.c != nil {
+		p.c.wire.moved = p.watch.touch
 		p.res.Endpoint = p.c.endpoint.address()
 	} else if errors.As(err, &fault) && fault.Stage > Connect {
 		p.res.Endpoint = fault.Endpoint
@@ -148,7 +165,15 @@ func (p *pass) session(ctx context.Context) (err error) {
 	return err
 }
 
-// untilGivenUp derives the context of set-up.
+// stageOf is the stage of a fault.
+func stageOf(err error) Stage {
+	if fault, ok := errors.AsType[*Error](err); ok {
+		return fault.Stage
+	}
+	return Connect
+}
+
+// untilGivenUp derives the context of all that comes before the reply to MAIL.
 func untilGivenUp(ctx context.Context, giveUp <-chan struct{}) (wanted context.Context, done func()) {
 	if giveUp == nil {
 		return ctx, nil
@@ -194,12 +219,16 @@ func (p *pass) fail(ctx context.Context, rcpts []int, err error) {
 		r = RcptResult{Stage: fault.Stage, Reply: fault.Reply, Err: fault.Err}
 	}
 	switch {
+	case errors.Is(err, ErrPassedOver):
 	case errors.Is(err, ErrStopped):
 		p.res.Stopped = r.Err
 	case ctx.Err() != nil:
 		r = RcptResult{Stage: r.Stage, Err: fmt.Errorf("%w: %w", ErrStopped, context.Cause(ctx))}
 		p.res.Stopped = r.Err
-	case p.wanted != nil && errors.Is(context.Cause(p.wanted), ErrGivenUp):
+	case errors.Is(err, ErrRoamed):
+		r = RcptResult{Stage: r.Stage, Err: fmt.Errorf("%w: %w", ErrStopped, ErrRoamed)}
+		p.res.Stopped = r.Err
+	case r.Reply.Code == 0 && p.wanted != nil && errors.Is(context.Cause(p.wanted), ErrGivenUp):
 		r = RcptResult{Stage: r.Stage, Err: ErrGivenUp}
 	}
 	p.decide(rcpts, r)

@@ -303,12 +303,12 @@ func TestHurry(t *testing.T) {
 		patient   string
 	}{
 		"black hole":         {nil, []Endpoint{e}, true, "connect error 10s", "connect error 1m0s"},
-		"three black holes":  {nil, []Endpoint{e, e, e}, true, "connect error 18s", "connect error 3m0s"},
+		"three black holes":  {nil, []Endpoint{e, e, e}, true, "connect error 10s", "connect error 1m0s"}, // side by side
 		"silent greeting":    {[]string{"greeting=hang"}, []Endpoint{e}, false, "greeting error 15s", "greeting error 5m0s"},
 		"slow step by step":  {[]string{"greeting=delay 7s", "ehlo=delay 7s", "mail=delay 7s"}, []Endpoint{e}, false, "mail error 18s", "dot 250 21s"},
 		"slow after MAIL":    {[]string{"mail=delay 16s", "rcpt=delay 50s", "data=delay 50s", "dot=delay 9m"}, []Endpoint{e}, false, "dot 250 10m56s", "dot 250 10m56s"},
-		"two that are dead":  {[]string{"greeting=hang"}, []Endpoint{e, e}, false, "greeting error 18s", "greeting error 10m0s"},
-		"the second is good": {[]string{"greeting%1=hang"}, []Endpoint{e, e}, false, "dot 250 15s", "dot 250 5m0s"},
+		"two that are dead":  {[]string{"greeting=hang"}, []Endpoint{e, e}, false, "greeting error 16s", "greeting error 5m1s"},
+		"the second is good": {[]string{"greeting%1=hang"}, []Endpoint{e, e}, false, "dot 250 1s", "dot 250 1s"},
 	} {
 		for want, hurry := range map[string]bool{c.hurried: true, c.patient: false} {
 			t.Run(fmt.Sprint(name, " ", hurry), func(t *testing.T) {
@@ -375,7 +375,7 @@ func TestLoginIsStopped(t *testing.T) {
 // others, and replaced when it has died.
 func TestLateLoginMayBeStale(t *testing.T) {
 	inWorld(t, sink.Options{Faults: faults(t, "mail#1=421 idle")}, Options{}, func(w *world) {
-		c, err := w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()))
+		c, err := w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()), unwatched())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,15 +18,24 @@ type pool struct {
 // own limit; less is more likely a limit on messages.
 const learnFrom = 2 * time.Second
 
-// put keeps c.
-func (p *pool) put(c *conn) {
+// put keeps c, unless a change of the network has cut its way.
+func (p *pool) put(c *conn) { p.keep(c, time.Now()) }
+
+// keep is put for one that was last of use at since.
+func (p *pool) keep(c *conn, since time.Time) {
+	if c.seat.isLost() { // if it is from here on, drop or pop find it
+		c.abort()
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.since = time.Now()
+	c.wire.moved = nil
+	c.since = since
+	left := p.limit - time.Since(since)
 	if c.timer == nil {
-		c.timer = time.AfterFunc(p.limit, func() { p.expire(c) })
+		c.timer = time.AfterFunc(left, func() { p.expire(c) })
 	} else {
-		c.timer.Reset(p.limit)
+		c.timer.Reset(left)
 	}
 	p.idle = append(p.idle, c)
 }
@@ -35,12 +44,29 @@ func (p *pool) put(c *conn) {
 func (p *pool) get() *conn {
 	for {
 		c := p.pop()
-		if c == nil || c.quiet() == nil {
+		switch {
+		case c == nil:
+			return nil
+		case c.seat.isLost():
+			c.abort()
+		case c.quiet() == nil:
 			return c
+		default:
+			c.abort()
+			p.closedAfter(time.Since(c.since))
 		}
-		c.abort()
-		p.closedAfter(time.Since(c.since))
 	}
+}
+
+// warm says whether a connection that looks alive waits here. It stays, and
+// grows no younger.
+func (p *pool) warm() bool {
+	c := p.get()
+	if c == nil {
+		return false
+	}
+	p.keep(c, c.since)
+	return true
 }
 
 func (p *pool) pop() *conn {
@@ -55,6 +81,24 @@ func (p *pool) pop() *conn {
 	c.timer.Stop()
 	c.kept = true
 	return c
+}
+
+// drop closes some without a word: nobody would hear it.
+func (p *pool) drop(some func(*conn) bool) {
+	p.mu.Lock()
+	var lost []*conn
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		if !some(c) {
+			return false
+		}
+		lost = append(lost, c)
+		return true
+	})
+	p.mu.Unlock()
+	for _, c := range lost {
+		c.timer.Stop()
+		c.abort()
+	}
 }
 
 // closedAfter learns from a peer that closed a connection idle for d: next

@@ -135,7 +135,7 @@ func TestReplacedByAFreshOne(t *testing.T) {
 		var cs [2]*conn
 		for i := range cs {
 			var err error
-			if cs[i], err = w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now())); err != nil {
+			if cs[i], err = w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()), unwatched()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -196,7 +196,7 @@ func TestIdleEnds(t *testing.T) {
 func TestLastInFirstOut(t *testing.T) {
 	inWorld(t, sink.Options{}, Options{}, func(w *world) {
 		c := func() *conn {
-			c, err := w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()))
+			c, err := w.up.connect(w.t.Context(), w.t.Context(), newBudget(false, time.Now()), unwatched())
 			if err != nil {
 				t.Fatal(err)
 			}

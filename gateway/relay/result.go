@@ -91,6 +91,8 @@ type Error struct {
 	// Addr is the address that was tried; the zero value: none was, or it is
 	// not known.
 	Addr netip.AddrPort
+
+	proven bool // the peer's identity was, before the fault
 }
 
 func (e *Error) Error() string {

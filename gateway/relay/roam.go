@@ -1,22 +1,16 @@
 package relay
 
-import (
-	"context"
-	"net/netip"
-)
-
-// Warm sees to it that a kept session is ready for MAIL. It gives nil or an
-// *Error.
-func (u *Upstream) Warm(ctx context.Context) error { return nil }
-
 // Roam is told of each major change of the network, by the identity of the new
-// one: what was resolved is forgotten, set-ups begin anew, sessions that have
-// not sent their dot are cut if their path is not what it was.
-func (u *Upstream) Roam(network string) {}
-
-// Endpoint is the endpoint that last worked, as host:port; "" before one did.
-func (u *Upstream) Endpoint() string { return "" }
-
-// Addrs are the addresses the upstream was last found at, and those that its
-// endpoints name themselves.
-func (u *Upstream) Addrs() []netip.Addr { return nil }
+// one, "" for none. What has no way yet (DNS, TCP) is cut, and so is a session
+// whose way is another one, unless its dot has begun to leave; an AUTH under
+// way only if its way is gone. Deliveries that this ends are Stopped by
+// ErrRoamed; Probe, Login and Warm give an *Error that wraps it. What still has
+// its way is left alone: another interface that comes up cuts nothing.
+//
+// Options.Path must know the new network before Roam is called.
+func (u *Upstream) Roam(network string) {
+	for _, cut := range u.roster.move(network) {
+		cut()
+	}
+	u.idle.drop(func(c *conn) bool { return c.seat.isLost() })
+}

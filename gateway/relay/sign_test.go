@@ -93,7 +93,7 @@ func TestSignOfSetUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			withPeer(t, Options{Endpoints: []Endpoint{{Mode: c.mode, Host: host, Port: "25", Roots: c.as}}}, []func(*peer){func(p *peer) { c.play(p); p.rest() }}, func(w *world) {
-				_, fault := w.up.open(w.t.Context(), w.up.opts.Endpoints[0], newBudget(true, time.Now()))
+				_, fault := w.up.race(w.t.Context(), newBudget(true, time.Now()), unwatched())
 				if fault == nil {
 					t.Fatal("no fault")
 				}

@@ -50,6 +50,9 @@ func (t *transaction) run(ctx context.Context) error {
 	}
 	t.detach = context.AfterFunc(t.wanted, t.c.abort)
 	defer func() { t.detach() }()
+	if !t.begun {
+		t.watch.enter(mailing)
+	}
 	if err := t.envelope(ctx); err != nil {
 		return err
 	}
@@ -64,14 +67,31 @@ func (t *transaction) run(ctx context.Context) error {
 	return nil
 }
 
-// alive ends set-up: MAIL was answered, and from here on only ctx cuts.
-func (t *transaction) alive(ctx context.Context) {
+// alive ends set-up: MAIL was answered, and from here on only ctx cuts. It is
+// the last moment at which somebody else could have the message.
+func (t *transaction) alive(ctx context.Context) error {
 	t.answered, t.res.Served = true, true
+	t.c.wire.moved = nil
 	if t.wanted != ctx {
-		t.detach()
+		late, cause := !t.detach(), context.Cause(t.wanted)
 		t.settled()
-		t.detach = context.AfterFunc(ctx, t.c.abort)
+		t.wanted = ctx
+		if t.detach = context.AfterFunc(ctx, t.c.abort); late {
+			return &Error{Stage: Mail, Err: cause}
+		}
 	}
+	if t.begun {
+		return nil
+	}
+	t.begun = true
+	gap := t.watch.longest()
+	t.watch.stop()
+	t.u.roster.learn(t.place.generation, func(p *place) { p.gaps[mailing] = gap })
+	if t.d.Begin != nil && !t.d.Begin() {
+		// DATA may be on its way already: nothing more must be said.
+		return &Error{Stage: Mail, Err: ErrPassedOver}
+	}
+	return nil
 }
 
 // unfit answers in the upstream's place when it has already said that it
@@ -196,7 +216,9 @@ func (t *transaction) hear(ctx context.Context, e expected, r Reply) error {
 		}
 		t.c.reset = false
 	case e.stage == Mail:
-		t.alive(ctx)
+		if err := t.alive(ctx); err != nil {
+			return err
+		}
 		t.c.reset = true // until a dot says otherwise
 		switch {
 		case r.Code/100 == 3:

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 )
 
@@ -40,16 +39,16 @@ func (e Endpoint) loopback() bool {
 // Options describes an upstream: one account at one provider.
 type Options struct {
 	Name      string
-	Endpoints []Endpoint // in order of preference; the one that last worked goes first
+	Endpoints []Endpoint // in order of preference; the one that last worked in this network goes first
 	Hello     string     // the name we say in EHLO: an FQDN or an address literal (RFC 5321 2.3.5)
 	Auth      string     // auto, plain, login or none; auto without Username is none
 	Username  string
 	// Password is asked at each login. The answer is neither kept nor logged.
 	Password func(context.Context) (string, error)
-	// Lookup finds a host's addresses; nil leaves that to Dial.
+	// Lookup finds a host's addresses, the best first; nil leaves that to Dial.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Path identifies the way from local to peer, "" when there is none any
-	// more; nil: it never changes.
+	// more; nil: it never changes. It must be quick, and call nothing here.
 	Path func(local, peer netip.Addr) string
 	// Dial opens a connection; nil means TCP that notices a dead peer within
 	// about 30 s.
@@ -61,10 +60,11 @@ type Options struct {
 // for concurrent use; how many deliveries run at a time is its caller's to
 // bound.
 type Upstream struct {
-	opts Options
-	log  *slog.Logger
-	idle pool
-	won  atomic.Int32 // index of the endpoint that last worked
+	opts   Options
+	log    *slog.Logger
+	idle   pool
+	roster roster
+	memory memory
 }
 
 // New makes an upstream. Nothing is dialled yet.
@@ -75,7 +75,10 @@ func New(opts Options) *Upstream {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Upstream{opts: opts, log: opts.Log.With("upstream", opts.Name), idle: pool{limit: idleLimit}}
+	return &Upstream{
+		opts: opts, log: opts.Log.With("upstream", opts.Name),
+		idle: pool{limit: idleLimit}, roster: roster{path: opts.Path},
+	}
 }
 
 // CloseIdle closes the kept connections. Those in use are kept again when

@@ -18,6 +18,10 @@ type wire struct {
 	look look
 	at   func(fd uintptr) bool // look.at
 	once sync.Once
+
+	// moved is told of octets that come, nil when nobody wants to know. It
+	// belongs to who reads.
+	moved func()
 }
 
 // look is one read that does not wait; it lives in the wire, since it happens
@@ -51,7 +55,11 @@ func newWire(c net.Conn) *wire {
 // takes that for a time-out, which it survives.
 func (w *wire) Read(p []byte) (int, error) {
 	if !w.peek {
-		return w.Conn.Read(p)
+		n, err := w.Conn.Read(p)
+		if n > 0 && w.moved != nil {
+			w.moved()
+		}
+		return n, err
 	}
 	if w.raw == nil || !canPeek {
 		if err := w.Conn.SetReadDeadline(time.Now().Add(peekWait)); err != nil {

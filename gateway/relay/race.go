@@ -1,0 +1,262 @@
+package relay
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// race tries the ways to an upstream side by side, each up to its last EHLO:
+// TCP alone proves little, since a middlebox may take any connection. field
+// decides who starts when; the race does it.
+type race struct {
+	field
+	u      *Upstream
+	budget budget
+	watch  *watch
+
+	runners  map[candidate]*runner
+	waiting  int // for lookups
+	outcomes chan outcome
+	answers  chan lookup
+	over     chan struct{} // nobody hears outcomes and answers any more
+	worst    *Error        // of the faults so far, the one that tells most
+}
+
+// runner is a candidate under way.
+type runner struct {
+	mu   sync.Mutex // guards pace, which the runner's own goroutine writes
+	pace pace
+}
+
+func (r *runner) move() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pace = pace{time.Now(), true}
+}
+
+func (r *runner) at() pace {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pace
+}
+
+// outcome is how a candidate ended: c or fault is set.
+type outcome struct {
+	candidate
+	c     *conn
+	fault *Error
+}
+
+// lookup is how a lookup ended, for the first endpoint of its host.
+type lookup struct {
+	endpoint Endpoint
+	addrs    []netip.Addr
+	err      error
+}
+
+// race gives the first session that is ready for AUTH. ctx ends it. Whoever
+// loses is closed.
+func (u *Upstream) race(ctx context.Context, b budget, w *watch) (*conn, *Error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// When the network changes, those who have a way may go on; to start others
+	// then would mix two networks.
+	searching, done := u.roster.untilRoamed(ctx)
+	defer done()
+
+	here := u.roster.here()
+	r := &race{
+		u: u, budget: b, watch: w,
+		field:   field{endpoints: u.opts.Endpoints, first: here.winner, began: time.Now(), hosts: map[string]*answer{}},
+		runners: map[candidate]*runner{}, outcomes: make(chan outcome), answers: make(chan lookup), over: make(chan struct{}),
+	}
+	defer close(r.over)
+	w.enter(finding)
+	o := r.run(ctx, searching)
+	if o.c == nil {
+		return nil, o.fault
+	}
+	e, by, gap := u.opts.Endpoints[o.endpoint], addrOf(o.c.wire.RemoteAddr()), w.longest()
+	u.memory.worked(e, by, r.hosts[e.Host].with(by), time.Now())
+	u.roster.learn(here.generation, func(p *place) {
+		p.winner, p.gaps[finding] = winner{o.endpoint, familyOf(by)}, gap
+	})
+	return o.c, nil
+}
+
+// run is the race until somebody wins or nobody is left.
+func (r *race) run(ctx, searching context.Context) outcome {
+	r.lookUp(searching)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ended := searching.Done()
+	for {
+		if searching.Err() != nil || r.budget.over() {
+			r.waiting = 0
+		} else if wake := r.startAll(ctx); !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+		}
+		if len(r.runners) == 0 && r.waiting == 0 {
+			return outcome{fault: r.verdict(searching)}
+		}
+		select {
+		case o := <-r.outcomes:
+			if o.c != nil {
+				return o
+			}
+			delete(r.runners, o.candidate)
+			r.blame(o)
+		case l := <-r.answers:
+			r.answered(l)
+		case <-timer.C:
+		case <-ended:
+			ended = nil
+		}
+	}
+}
+
+// lookUp asks for the addresses of all hosts that have to be looked up.
+func (r *race) lookUp(ctx context.Context) {
+	for _, e := range r.endpoints {
+		if r.hosts[e.Host] != nil {
+			continue
+		}
+		given, needed := r.u.given(e.Host)
+		r.hosts[e.Host] = &answer{waiting: needed, addrs: given}
+		if !needed {
+			continue
+		}
+		r.hosts[e.Host].old = r.u.memory.recall(e.Host, r.began)
+		r.waiting++
+		go func() {
+			ctx, cancel := context.WithDeadline(ctx, r.budget.by(r.budget.connect))
+			defer cancel()
+			addrs, err := r.u.resolve(ctx, e.Host)
+			select {
+			case r.answers <- lookup{e, addrs, err}:
+			case <-r.over:
+			}
+		}()
+	}
+}
+
+func (r *race) answered(l lookup) {
+	h := r.hosts[l.endpoint.Host]
+	h.waiting, h.addrs = false, l.addrs
+	r.waiting--
+	if l.err != nil {
+		r.blame(outcome{fault: &Error{Stage: Resolve, Err: l.err, Endpoint: l.endpoint.address()}})
+		return
+	}
+	r.watch.touch()
+}
+
+// startAll starts those whose time has come and says when to look again.
+func (r *race) startAll(ctx context.Context) (wake time.Time) {
+	for {
+		running := map[candidate]pace{}
+		for c, run := range r.runners {
+			running[c] = run.at()
+		}
+		switch c, at, ok := r.next(running); {
+		case !ok:
+			return time.Time{}
+		case at.After(time.Now()):
+			return at
+		default:
+			r.start(ctx, c)
+		}
+	}
+}
+
+func (r *race) start(ctx context.Context, c candidate) {
+	run := &runner{pace: pace{moved: time.Now()}}
+	r.runners[c] = run
+	r.tried = append(r.tried, c)
+	moved := func() {
+		run.move()
+		r.watch.touch()
+	}
+	go func() {
+		won, fault := r.u.open(ctx, r.endpoints[c.endpoint], c.addr, moved, r.budget)
+		select {
+		case r.outcomes <- outcome{c, won, fault}:
+		case <-r.over:
+			if won != nil {
+				won.quit() // ready, but second
+			}
+		}
+	}()
+}
+
+// blame notes a fault. One of an address that was only remembered proves
+// nothing, and must not hide that the lookup failed.
+func (r *race) blame(o outcome) {
+	if !o.old && (r.worst == nil || o.fault.tellsMore(r.worst)) {
+		r.worst = o.fault
+	}
+}
+
+// tellsMore compares faults of one race. What was said by a peer that had proven
+// who it is counts most; next that somebody else answers, which a black hole at
+// another port must not hide; then the fault of who got furthest.
+func (e *Error) tellsMore(than *Error) bool {
+	if a, b := e.weight(), than.weight(); a != b {
+		return a > b
+	}
+	return e.Stage > than.Stage
+}
+
+func (e *Error) weight() int {
+	_, scope := Classify(e.Stage, e.Reply, e.Err, "")
+	switch {
+	case e.proven:
+		return 2
+	case scope == ScopeIdentity:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// verdict is the fault of the whole race. One that the network's change broke
+// off says nothing about anybody.
+func (r *race) verdict(searching context.Context) *Error {
+	fault := &Error{Stage: Resolve, Err: errNoEndpoint}
+	cause := context.Cause(searching)
+	switch {
+	case r.worst != nil:
+		fault = r.worst
+	case cause != nil:
+		fault = &Error{Stage: Connect, Err: cause}
+		if r.lookingUp() {
+			fault.Stage = Resolve
+		}
+	case r.lookingUp(): // there is no time left
+		fault = &Error{Stage: Resolve, Err: errTooLong}
+	}
+	if cause == ErrRoamed {
+		fault = &Error{Stage: fault.Stage, Err: ErrRoamed, Endpoint: fault.Endpoint}
+	}
+	return fault
+}
+
+func (r *race) lookingUp() bool {
+	for _, h := range r.hosts {
+		if h.waiting {
+			return true
+		}
+	}
+	return false
+}
+
+// with gives the addresses of which by is one.
+func (a *answer) with(by netip.Addr) []netip.Addr {
+	if slices.Contains(a.addrs, by) {
+		return a.addrs
+	}
+	return a.old
+}
