@@ -76,7 +76,8 @@ func conditions(v View, down time.Duration) (all []condition) {
 	}
 	if n := v.Queue.InDoubt; n > 0 {
 		all = append(all, condition{key: key{kind: InDoubt}, text: fmt.Sprintf(
-			"In doubt: %d. An upstream may have taken the message, but its answer was lost. It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See `mailroam queue list --state in-doubt`.", n)})
+			"In doubt: %d. An upstream may have taken the message, but its answer was lost. It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See `mailroam queue list --state in-doubt`.", n,
+		)})
 	}
 	if v.Disk != "" {
 		all = append(all, condition{key: key{kind: Disk}, text: v.Disk})
@@ -87,10 +88,8 @@ func conditions(v View, down time.Duration) (all []condition) {
 // secondChoice is about all chains that begin with the named upstream.
 func (v View) secondChoice(first string) condition {
 	c := condition{key: key{SecondChoice, first}, lasts: blip}
-	var chains []Chain
 	for _, chain := range v.Chains {
 		if used := chain.Offered(v.Upstreams); chain.Upstreams[0] == first && used > 0 {
-			chains = append(chains, chain)
 			if at := v.Delivered[chain.Upstreams[used]]; at.After(c.met) {
 				c.met = at
 			}

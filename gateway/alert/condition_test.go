@@ -20,8 +20,9 @@ func is(name, state, why string, kind health.Kind) health.Status {
 	}
 }
 
-func up(name string) health.Status   { return is(name, "up", "", health.None) }
+func up(name string) health.Status { return is(name, "up", "", health.None) }
 func down(name string) health.Status { return is(name, "down", "connection refused", health.Network) }
+
 func locked(name string) health.Status {
 	return is(name, health.Cooling, "535 5.7.8 no", health.Account)
 }
@@ -181,11 +182,14 @@ func TestLedger(t *testing.T) {
 			{after: 2 * time.Second, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 		}},
 		{"it comes and goes: told once in a while, all in the log", []step{
-			{view: second}, {after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
+			{view: second},
+			{after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
 			{after: 2 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
-			{after: 3 * m, view: second}, {after: 4 * m, view: second, news: "second-choice:work"},
+			{after: 3 * m, view: second},
+			{after: 4 * m, view: second, news: "second-choice:work"},
 			{after: 5 * m, view: both, news: "-first-choice:work"}, // nobody was told that it began
-			{after: 14 * m, view: second}, {after: 15 * m, view: second, news: "second-choice:work"},
+			{after: 14 * m, view: second},
+			{after: 15 * m, view: second, news: "second-choice:work"},
 			{after: 16 * m, view: second, tell: "second-choice:work"}, // it waited
 			{after: 17 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 		}},
@@ -196,25 +200,33 @@ func TestLedger(t *testing.T) {
 			{after: 2 * m, view: view(locked("work"), up("home")), news: "second-choice:work", tell: "second-choice:work"},
 		}},
 		{"nothing works", []step{
-			{view: none}, {after: 9 * m, view: none}, {after: 10 * m, view: none, news: "all-down:work,home", tell: "all-down:work,home"},
+			{view: none},
+			{after: 9 * m, view: none},
+			{after: 10 * m, view: none, news: "all-down:work,home", tell: "all-down:work,home"},
 			{after: 11 * m, view: second, news: "-all-down:work,home", tell: "-all-down:work,home"},
 			{after: 12 * m, view: second, news: "second-choice:work", tell: "second-choice:work"},
 			{after: 13 * m, view: none}, // from bad to worse is not back on the first choice
 			{after: 14 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 		}},
 		{"only time online counts", []step{
-			{view: none}, {after: m, view: portal(none)}, {after: 60 * m, view: portal(none), offline: true},
-			{after: 61 * m, view: none}, {after: 68 * m, view: none},
+			{view: none},
+			{after: m, view: portal(none)},
+			{after: 60 * m, view: portal(none), offline: true},
+			{after: 61 * m, view: none},
+			{after: 68 * m, view: none},
 			{after: 70 * m, view: none, news: "all-down:work,home", tell: "all-down:work,home"},
 		}},
 		{"a portal neither begins nor ends anything", []step{
-			{view: second}, {after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
-			{after: 2 * m, view: portal(none)}, {after: 3 * m, view: portal(both)},
+			{view: second},
+			{after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
+			{after: 2 * m, view: portal(none)},
+			{after: 3 * m, view: portal(both)},
 			{after: 4 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 		}},
 		{"what does not answer may still have no quota", []step{
 			{view: view(quota), news: "quota:work", tell: "quota:work"},
-			{after: m, view: view(down("work"))}, {after: 2 * m, view: view(quota)},
+			{after: m, view: view(down("work"))},
+			{after: 2 * m, view: view(quota)},
 			{after: 3 * m, view: view(up("work")), news: "-quota:work", tell: "-quota:work"},
 		}},
 		{"an upstream that was removed", []step{
@@ -222,7 +234,8 @@ func TestLedger(t *testing.T) {
 			{after: time.Second, view: view(up("home")), news: "-credentials:work", tell: "-credentials:work"},
 		}},
 		{"in doubt, then more", []step{
-			{view: doubt(1), news: "in-doubt:", tell: "in-doubt:"}, {after: m, view: doubt(2)},
+			{view: doubt(1), news: "in-doubt:", tell: "in-doubt:"},
+			{after: m, view: doubt(2)},
 			{after: 2 * m, view: doubt(0), news: "-in-doubt:", tell: "-in-doubt:"},
 		}},
 	} {
