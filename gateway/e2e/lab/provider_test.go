@@ -1,0 +1,201 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"mailroam/gateway/e2e/peers"
+	"mailroam/gateway/sink"
+)
+
+const username = "ann"
+
+// provider is a host on the Internet with a real Postfix and, at an address of
+// its own, a practice upstream that does as it is told.
+type provider struct {
+	netns
+	name     string
+	postfix  *peers.Postfix
+	practice *sink.Server
+	pace     *pace // at which practice reads
+	addrs    map[string][]netip.Addr
+}
+
+// providers are where they are: each on its own network, of both families.
+var providerHosts = map[string][2]string{"a": {"198.51.100", "2001:db8:a"}, "b": {"203.0.113", "2001:db8:b"}}
+
+func startProvider(ctx context.Context, name, dir string, ca *peers.CA, mail *inbox) (*provider, error) {
+	host := providerHosts[name]
+	p := &provider{name: name, pace: &pace{}, addrs: map[string][]netip.Addr{}}
+	var err error
+	if p.netns, err = newNetns("provider-" + name); err != nil {
+		return nil, err
+	}
+	for i, service := range []string{"mail", "sink"} {
+		p.addrs[service+".provider-"+name+".test"] = []netip.Addr{
+			netip.MustParseAddr(fmt.Sprintf("%s.%d", host[0], 10+i)), netip.MustParseAddr(fmt.Sprintf("%s::%d", host[1], 10+i)),
+		}
+	}
+	if err := plug(p.netns, "eth0"); err != nil {
+		return nil, err
+	}
+	err = p.ip(fmt.Sprintf(`addr add %[1]s.10/24 dev eth0
+addr add %[1]s.11/24 dev eth0
+addr add %[2]s::10/64 dev eth0 nodad
+addr add %[2]s::11/64 dev eth0 nodad
+route add 100.64.0.0/10 dev eth0
+route add 2001:db8:ffff::/48 dev eth0`, host[0], host[1]))
+	if err != nil {
+		return nil, err
+	}
+	cert, key, err := ca.Server("provider-"+name, "mail.provider-"+name+".test", "sink.provider-"+name+".test")
+	if err != nil {
+		return nil, err
+	}
+	return p, errors.Join(p.startPostfix(ctx, dir, cert, key, mail), p.startPractice(ctx, host, cert, key, mail))
+}
+
+// startPostfix runs a Postfix that hands all it takes to the inbox.
+func (p *provider) startPostfix(ctx context.Context, dir, cert, key string, mail *inbox) error {
+	behind, err := p.listen("127.0.0.1:2600")
+	if err != nil {
+		return err
+	}
+	final := sink.New(sink.Options{OnMessage: func(m sink.Message) { mail.take(p.name, "postfix", m) }})
+	go func() { _ = final.Serve(ctx, behind) }()
+	startTLS := map[string]string{"smtpd_tls_security_level": "encrypt"}
+	implicit := map[string]string{"smtpd_tls_wrappermode": "yes"}
+	host := providerHosts[p.name]
+	p.postfix, err = peers.StartPostfix(ctx, peers.PostfixConfig{
+		Dir:   filepath.Join(dir, "postfix-"+p.name),
+		Users: map[string]string{username: password},
+		Main: map[string]string{
+			"inet_interfaces":                       "all",
+			"inet_protocols":                        "all",
+			"relayhost":                             "[127.0.0.1]:2600",
+			"smtpd_tls_cert_file":                   cert,
+			"smtpd_tls_key_file":                    key,
+			"smtpd_tls_auth_only":                   "yes",
+			"smtpd_relay_restrictions":              "permit_sasl_authenticated, reject",
+			"smtpd_client_restrictions":             "permit_sasl_authenticated, reject",
+			"smtpd_peername_lookup":                 "no", // there is no DNS here
+			"disable_dns_lookups":                   "yes",
+			"local_header_rewrite_clients":          "",
+			"message_size_limit":                    "60000000",
+			"default_destination_concurrency_limit": "50",
+			"initial_destination_concurrency":       "20",
+		},
+		Listen: []peers.PostfixListener{
+			{Host: host[0] + ".10", Port: 587, Options: startTLS},
+			{Host: host[0] + ".10", Port: 25, Options: startTLS},
+			{Host: host[0] + ".10", Port: 465, Options: implicit},
+			{Host: "[" + host[1] + "::10]", Port: 587, Options: startTLS},
+			{Host: "[" + host[1] + "::10]", Port: 465, Options: implicit},
+		},
+		Wrap: p.wrap(),
+		Dial: p.dial,
+	})
+	return err
+}
+
+// startPractice runs the practice upstream, on IPv4 and 465.
+func (p *provider) startPractice(ctx context.Context, host [2]string, cert, key string, mail *inbox) error {
+	identity, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return err
+	}
+	l, err := p.listen(host[0] + ".11:465")
+	if err != nil {
+		return err
+	}
+	p.practice = sink.New(sink.Options{
+		Name: "sink.provider-" + p.name + ".test", Implicit: true, TLS: &tls.Config{Certificates: []tls.Certificate{identity}},
+		Users:     map[string]string{username: password},
+		OnMessage: func(m sink.Message) { mail.take(p.name, "practice", m) },
+	})
+	go func() { _ = p.practice.Serve(ctx, paced{l, p.pace}) }()
+	return nil
+}
+
+// The ways in which a provider can be gone.
+const (
+	blackHole = "drop"
+	refusing  = "reject with tcp reset"
+)
+
+// vanish makes the provider's host do that with all that comes to its ports.
+func (p *provider) vanish(how string) error {
+	return p.nft(fmt.Sprintf(`table inet gone
+delete table inet gone
+table inet gone {
+	chain in {
+		type filter hook input priority 0
+		iifname "eth0" tcp dport { 25, 465, 587 } %s
+	}
+}
+`, how))
+}
+
+func (p *provider) appear() error { return p.nft("table inet gone\ndelete table inet gone\n") }
+
+// pace bounds how fast connections are read.
+type pace struct {
+	perSecond atomic.Int64 // octets, 0: no bound
+	most      atomic.Int64 // read by the busiest connection since the last reset
+	bodies    atomic.Int32 // connections that brought more than any dialogue needs
+}
+
+func (p *pace) reset(perSecond int64) {
+	p.perSecond.Store(perSecond)
+	p.most.Store(0)
+	p.bodies.Store(0)
+}
+
+// paced is a listener of slow readers.
+type paced struct {
+	net.Listener
+	pace *pace
+}
+
+func (l paced) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	// Else the kernel would take megabytes before we read any.
+	_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
+	return &pacedConn{c.(*net.TCPConn), l.pace, 0}, nil
+}
+
+// A pacedConn is a TCPConn for all but reading: the sink resets it.
+type pacedConn struct {
+	*net.TCPConn
+	pace *pace
+	read int64
+}
+
+func (c *pacedConn) Read(b []byte) (int, error) {
+	const sip = 16 << 10
+	if rate := c.pace.perSecond.Load(); rate > 0 {
+		b = b[:min(len(b), sip)]
+		time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(rate))
+	}
+	n, err := c.TCPConn.Read(b)
+	const dialogue = 32 << 10
+	if c.read <= dialogue && c.read+int64(n) > dialogue {
+		c.pace.bodies.Add(1)
+	}
+	c.read += int64(n)
+	for most := c.pace.most.Load(); c.read > most && !c.pace.most.CompareAndSwap(most, c.read); most = c.pace.most.Load() {
+	}
+	return n, err
+}
