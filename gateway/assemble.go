@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
+	"sync/atomic"
 
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/relay"
@@ -16,18 +18,21 @@ import (
 type upstream struct {
 	config UpstreamConfig
 	relay  *relay.Upstream
+	took   *atomic.Int64 // when it last took a message
 }
 
 // connect makes the clients of a configuration. One whose settings did not
 // change is kept, and so are its open connections.
-func connect(cfg *Config, old map[string]upstream, log *slog.Logger) map[string]upstream {
+func connect(cfg *Config, old map[string]upstream, p place, log *slog.Logger) map[string]upstream {
 	us := map[string]upstream{}
 	for _, c := range cfg.Upstreams {
 		if o, ok := old[c.Name]; ok && sameAccount(o.config, c) {
-			us[c.Name] = upstream{c, o.relay}
+			us[c.Name] = upstream{c, o.relay, o.took}
 			continue
 		}
-		us[c.Name] = upstream{c, relay.New(relayOptions(cfg.Hostname, c, log))}
+		options := relayOptions(cfg.Hostname, c, log)
+		options.Lookup, options.Path = p.lookup, p.path
+		us[c.Name] = upstream{c, relay.New(options), &atomic.Int64{}}
 	}
 	return us
 }
@@ -60,9 +65,18 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 	var ts []health.Target
 	for _, c := range cfg.Upstreams {
 		u := us[c.Name].relay
-		ts = append(ts, health.Target{Name: c.Name, Account: c.Account(), Probe: func(ctx context.Context) health.Fault {
-			return dispatch.ProbeFault(u.Probe(ctx))
-		}})
+		t := health.Target{
+			Name: c.Name, Account: c.Account(), Addrs: u.Addrs,
+			Probe: func(ctx context.Context) health.Fault { return dispatch.ProbeFault(u.Probe(ctx)) },
+			// On this machine nobody can step in between.
+			Unproven: slices.ContainsFunc(c.URLs, func(u UpstreamURL) bool { return u.insecure() && !u.loopback() }),
+		}
+		for _, url := range c.URLs {
+			if host := strings.TrimSuffix(url.Host, "."); !slices.Contains(t.Hosts, host) {
+				t.Hosts = append(t.Hosts, host)
+			}
+		}
+		ts = append(ts, t)
 	}
 	return ts
 }
@@ -79,14 +93,13 @@ func dispatchConfig(cfg *Config, us map[string]upstream) dispatch.Config {
 			Expire:   cfg.Queue.Expire,
 		},
 		Keep:      cfg.Queue.Keep,
+		Hedge:     cfg.Health.Hedge,
 		Upstreams: map[string]dispatch.Upstream{},
 	}
-	var routes []dispatch.Route
 	for _, u := range cfg.Upstreams {
-		routes = append(routes, dispatch.Route{Name: u.Name, Senders: u.Senders, DefaultFrom: u.DefaultFrom})
-		c.Upstreams[u.Name] = dispatch.Upstream{Relay: us[u.Name].relay, Slots: u.Connections}
+		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, us[u.Name].took}, Slots: u.Connections}
 	}
-	c.Routes = dispatch.NewRoutes(routes)
+	c.Routes = dispatch.NewRoutes(routes(cfg.Upstreams))
 	return c
 }
 

@@ -1,8 +1,11 @@
 // Package gateway reads the configuration, puts the parts together, and starts
 // and stops them in order. Nothing is decided here.
 //
-//	store ─▶ health ─▶ dispatch ─▶ control socket ─▶ listeners      start
-//	store ◀─ health ◀─ dispatch ◀─ control socket ◀─ listeners      stop
+//	store ─▶ network ─▶ health ─▶ dispatch ─▶ alerts ─▶ control socket ─▶ listeners      start
+//	store ◀─ network ◀─ health ◀─ dispatch ◀─ alerts ◀─ control socket ◀─ listeners      stop
+//
+// A change of the network is told to the clients of the upstreams, then to
+// health, then to dispatch.
 //
 // The listeners come last and go first: mail is accepted only while everything
 // that keeps and moves it is working.

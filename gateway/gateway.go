@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"mailroam/gateway/admin"
+	"mailroam/gateway/alert"
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/msa"
 	"mailroam/health"
+	"mailroam/health/netmon"
 	"mailroam/queue"
 	"mailroam/queue/bolt"
 )
@@ -27,8 +29,12 @@ type Gateway struct {
 	config   *Config // as it started; Reload leaves it alone
 	store    *bolt.Store
 	session  queue.Session
+	watcher  *netmon.Watcher
+	place    place
+	manager  manager
 	health   *health.Monitor
 	dispatch *dispatch.Dispatcher
+	alerts   *alert.Alerter
 	door     *door
 	ready    chan struct{}
 	started  time.Time
@@ -37,6 +43,7 @@ type Gateway struct {
 
 	mu        sync.Mutex // guards what follows
 	upstreams map[string]upstream
+	chains    []alert.Chain
 	addrs     []net.Addr
 }
 
@@ -78,15 +85,18 @@ func (g *Gateway) assemble() error {
 			return err
 		}
 	}
-	g.upstreams = connect(cfg, nil, g.log)
+	g.watcher = netmon.New(netmon.Options{Log: g.log})
+	g.place, g.manager.ask = newPlace(g.watcher), netmon.AskNetworkManager
+	g.upstreams, g.chains = connect(cfg, nil, g.place, g.log), chains(cfg.Upstreams)
 	g.health = health.New(health.Options{
-		Settings: settings(cfg), Targets: targets(cfg, g.upstreams),
+		Settings: settings(cfg), Targets: targets(cfg, g.upstreams), Network: g.watcher.Snapshot(),
 		File: filepath.Join(cfg.DataDir, "health.json"), Log: g.log,
 	})
 	g.health.AtLeast(stats.Online)
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
 	}, dispatchConfig(cfg, g.upstreams))
+	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Log: g.log}, cfg.alerts())
 	return nil
 }
 
@@ -101,8 +111,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	control, err := admin.Listen(ctx, admin.SocketPath(g.config.DataDir))
 	if err == nil {
 		err = runStages(ctx, []stage{
+			{"network", func(ctx context.Context) error { return g.watcher.Run(ctx, g.roamed) }},
 			{"health", g.health.Run},
 			{"dispatch", g.dispatch.Run},
+			{"alerts", g.alerts.Run},
 			{"control socket", func(ctx context.Context) error { return g.control().Serve(ctx, control) }},
 			{"listener", func(ctx context.Context) error { return g.listen(ctx, g.accept) }},
 			{"store", g.watchStore},
@@ -235,32 +247,35 @@ func (g *Gateway) control() *admin.Server {
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
-		Network: func() any {
-			return network{Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).String()}
+		Network: g.network, Chains: func() []alert.Chain {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.chains
 		},
 	})
 }
 
-// endpoint is where the status says an upstream is: all its endpoints, of which
-// the first that answers is used.
+// endpoint is where the status says an upstream is: the endpoint in use, and
+// before one worked all of them.
 func (g *Gateway) endpoint(name string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	u, ok := g.upstreams[name]
+	if !ok {
+		return ""
+	}
+	if used := u.relay.Endpoint(); used != "" {
+		return used
+	}
 	var all []string
-	for _, u := range g.upstreams[name].config.URLs {
+	for _, u := range u.config.URLs {
 		all = append(all, net.JoinHostPort(u.Host, u.Port))
 	}
 	return strings.Join(all, ", ")
 }
 
-// network is the network's part of the status.
-type network struct {
-	Online    bool   `json:"online"`
-	OnlineFor string `json:"online_for"` // in all, since the queue began
-}
-
-// Reload takes a new, valid configuration: upstreams, health and queue times
-// change at once. Listeners, names and folders need a restart, and the log
+// Reload takes a new, valid configuration: upstreams, health, alerts and queue
+// times change at once. Listeners, names and folders need a restart, and the log
 // says so.
 func (g *Gateway) Reload(cfg *Config) {
 	g.mu.Lock()
@@ -269,7 +284,7 @@ func (g *Gateway) Reload(cfg *Config) {
 		g.log.Warn("alert", "text", what+" changed in the config: this takes effect at the next restart")
 	}
 	old := g.upstreams
-	g.upstreams = connect(cfg, old, g.log)
+	g.upstreams, g.chains = connect(cfg, old, g.place, g.log), chains(cfg.Upstreams)
 	for name, u := range g.upstreams {
 		if o, ok := old[name]; ok && o.relay != u.relay {
 			g.health.Forgive(name)
@@ -277,6 +292,8 @@ func (g *Gateway) Reload(cfg *Config) {
 	}
 	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
 	g.dispatch.Set(dispatchConfig(cfg, g.upstreams))
+	g.alerts.Set(cfg.alerts())
+	g.alerts.Changed()
 	g.log.Info("start", "text", "the config was read again", "upstreams", len(cfg.Upstreams))
 }
 

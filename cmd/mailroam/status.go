@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -17,8 +17,10 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Say how the gateway is: upstreams, network, queue",
-		Long: `Say how the running gateway is. What needs a person comes first: held mail, and
-what runs on second choice, with what to do about it.`,
+		Long: `Say how the running gateway is. What needs a person comes first: held mail, a
+network that lets nothing through, and what runs on second choice, with what to
+do about it. Of each upstream there is its state and for how long, the endpoint
+in use, when it last answered well and when it is probed next.`,
 		Example: "  mailroam status\n  mailroam status --json",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -52,16 +54,7 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 	if len(s.Advice) > 0 {
 		fmt.Fprintln(a.out)
 	}
-	ups := table{colour: a.colour}
-	ups.heading("UPSTREAM", "STATE", "SINCE", "ENDPOINT", "WHY")
-	for _, u := range s.Upstreams {
-		since := ""
-		if !u.Since.IsZero() {
-			since = ago(u.Since, now)
-		}
-		ups.add(cell{safe(u.Name), bold}, upstreamCell(u.State), cell{text: since}, cell{text: safe(u.Endpoint)}, cell{text: safe(u.Why)})
-	}
-	ups.print(a.out)
+	a.printUpstreams(s.Upstreams, now)
 
 	fmt.Fprintln(a.out)
 	facts := table{colour: a.colour}
@@ -70,7 +63,7 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 	if n := s.Queue.Quarantined; n > 0 {
 		fact("", a.colour.in(red, count(n, "damaged message")+" set aside; the log names them"))
 	}
-	fact("network", networkText(s.Network))
+	fact("network", networkText(s.Network, now))
 	fact("gateway", fmt.Sprintf("mailroam %s on %s, pid %d, up %s", s.Gateway.Version, s.Gateway.Hostname, s.Gateway.PID, span(now.Sub(s.Gateway.Started))))
 	if len(s.Gateway.Listen) > 0 {
 		fact("listening", strings.Join(s.Gateway.Listen, ", "))
@@ -78,6 +71,40 @@ func (a *app) printStatus(s admin.Status, now time.Time) {
 		fact("listening", a.colour.in(yellow, "not yet"))
 	}
 	facts.print(a.out)
+}
+
+// printUpstreams gives each a line that fits a terminal, and what is wrong with
+// it one below.
+func (a *app) printUpstreams(list []admin.Upstream, now time.Time) {
+	ups := table{colour: a.colour}
+	ups.heading("UPSTREAM", "STATE", "FOR", "ENDPOINT", "LAST GOOD", "NEXT PROBE")
+	for _, u := range list {
+		since, good, next := "", "never", ""
+		if !u.Since.IsZero() {
+			since = span(now.Sub(u.Since))
+		}
+		if !u.LastGood.IsZero() {
+			good = span(now.Sub(u.LastGood)) + " ago"
+		}
+		if !u.NextProbe.IsZero() {
+			next = "in " + span(u.NextProbe.Sub(now))
+		}
+		ups.add(cell{safe(u.Name), bold}, upstreamCell(u.State), cell{text: since}, cell{text: endpoint(u.Endpoint)}, cell{text: good}, cell{text: next})
+		if u.Why != "" {
+			ups.add(cell{}, cell{text: safe(u.Why)})
+		}
+	}
+	ups.print(a.out)
+}
+
+// endpoint is the one in use, or the first of several and how many there are
+// more.
+func endpoint(s string) string {
+	first, rest, several := strings.Cut(s, ", ")
+	if several {
+		first += fmt.Sprintf(" +%d", strings.Count(rest, ", ")+1)
+	}
+	return safe(first)
 }
 
 // printHeld comes first: a held notice is mail about lost mail, and nothing
@@ -119,15 +146,21 @@ func counts(s queue.Stats, now time.Time) string {
 	return text
 }
 
-func networkText(raw json.RawMessage) string {
-	var n struct {
-		Online *bool `json:"online"`
+// networkText says how the network is and what to do about it.
+func networkText(n admin.Network, now time.Time) string {
+	text := map[string]string{"": "unknown", "portal": "captive portal?"}[n.State]
+	if text == "" {
+		text = safe(n.State)
 	}
-	switch err := json.Unmarshal(raw, &n); {
-	case err != nil || n.Online == nil:
-		return "unknown"
-	case *n.Online:
-		return "online"
+	if n.Online {
+		return text
 	}
-	return "offline: mail waits, and nothing is counted against it"
+	if !n.Since.IsZero() {
+		text += " (for " + span(now.Sub(n.Since)) + ")"
+	}
+	text += ": " + safe(cmp.Or(n.Advice, n.Why, "mail waits, and nothing is counted against it"))
+	if n.Manager != "" {
+		text += "; NetworkManager says " + safe(n.Manager)
+	}
+	return text
 }

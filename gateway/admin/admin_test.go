@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -46,9 +48,11 @@ func run(t *testing.T, change func(*Options)) *running {
 	}
 	o := Options{
 		Store: r.store, Health: upstreams{{Name: "work"}, {Name: "home"}}, Wake: func() { r.wakes++ },
-		Info:    func() Info { return Info{PID: 7, Hostname: "gw.example.org", Listen: []string{"127.0.0.1:2525"}} },
-		Network: func() any { return map[string]bool{"online": true} },
-		Log:     slog.New(slog.NewTextHandler(&r.log, nil)),
+		Info: func() Info { return Info{PID: 7, Hostname: "gw.example.org", Listen: []string{"127.0.0.1:2525"}} },
+		Network: func() Network {
+			return Network{Online: true, Outlook: health.Outlook{State: health.Online, Generation: 3}, Interfaces: []Interface{{"eth0", []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}}}
+		},
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	if change != nil {
 		change(&o)
@@ -124,8 +128,12 @@ func TestStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Gateway.PID != 7 || s.Upstreams[0].Name != "work" || s.Upstreams[1].Name != "home" || string(s.Network) != `{"online":true}` {
+	if s.Gateway.PID != 7 || s.Upstreams[0].Name != "work" || s.Upstreams[1].Name != "home" {
 		t.Errorf("status %+v", s)
+	}
+	network, err := json.Marshal(s.Network)
+	if want := `{"online":true,"online_for":"","state":"online","since":"0001-01-01T00:00:00Z","generation":3,"interfaces":[{"name":"eth0","addresses":["192.0.2.7/24"]}]}`; err != nil || string(network) != want {
+		t.Errorf("network %s, %v", network, err)
 	}
 	if s.Queue.Queued != 1 || s.Queue.Held != 2 {
 		t.Errorf("queue %+v", s.Queue)

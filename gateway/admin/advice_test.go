@@ -1,20 +1,19 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mailroam/gateway/alert"
 	"mailroam/health"
 )
 
 func TestAdvice(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	upstream := func(name, state, why string, kind health.Kind) Upstream {
-		return Upstream{
-			Status: health.Status{Name: name, State: state, Since: now.Add(-90 * time.Second), Kind: kind, Preferred: state == "up" || state == "unknown"},
-			Why:    why,
-		}
+	upstream := func(name, state, why string, kind health.Kind) health.Status {
+		return health.Status{Name: name, State: state, Since: now.Add(-90 * time.Second), Kind: kind, Why: why, Preferred: state == "up" || state == "unknown"}
 	}
 	up, fresh := upstream("work", "up", "", health.None), upstream("work", "unknown", "", health.None)
 	down := upstream("work", "down", "connection refused", health.None)
@@ -27,25 +26,28 @@ func TestAdvice(t *testing.T) {
 	homeDown := upstream("home", "suspect", "timed out", health.None)
 	homeLocked := upstream("home", health.Cooling, "535 5.7.8 no", health.Account)
 
+	relaying := upstream("work", health.Cooling, "550 5.7.1 relaying denied", health.Place)
+	forAll := []alert.Chain{{Senders: []string{"anybody else"}, Upstreams: []string{"work", "home"}}}
+
 	for _, tt := range []struct {
 		name string
-		list []Upstream
+		list []health.Status
 		want []string // a part of each line
 	}{
-		{"all is well", []Upstream{up, home}, nil},
-		{"at the start", []Upstream{fresh, home}, nil},
-		{"the last is down", []Upstream{up, homeDown}, nil},
-		{"second choice", []Upstream{down, home}, []string{`Running on choice 2, "home": "work" is down for 1m30s: connection refused. It is used again by itself`}},
-		{"a dead password", []Upstream{locked, home}, []string{"what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order. It is tried again at 2026-03-01T13:00:00Z."}},
-		{"a stranger", []Upstream{stranger, home}, []string{"could not prove to be it"}},
-		{"a dead password in reserve", []Upstream{up, homeLocked}, []string{`"home" is cooling`}},
-		{"back, not trusted", []Upstream{back, home}, []string{`"work" is back and must answer once more to be trusted. Nothing to do.`}},
-		{"only a suspect", []Upstream{down, homeDown}, []string{`Running on choice 2, "home"`}},
-		{"none", []Upstream{down, homeLocked}, []string{"No upstream works: mail waits", `"work" is down`, `"home" is cooling`}},
-		{"no upstreams", nil, nil},
+		{"all is well", []health.Status{up, home}, nil},
+		{"at the start", []health.Status{fresh, home}, nil},
+		{"the last is down", []health.Status{up, homeDown}, nil},
+		{"second choice", []health.Status{down, home}, []string{`Running on choice 2, "home": "work" is down for 1m30s: connection refused. It is used again by itself`}},
+		{"a dead password", []health.Status{locked, home}, []string{"what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order. It is tried again at 2026-03-01T13:00:00Z."}},
+		{"a stranger", []health.Status{stranger, home}, []string{"could not prove to be it"}},
+		{"a dead password in reserve", []health.Status{up, homeLocked}, []string{`"home" is cooling`}},
+		{"back, not trusted", []health.Status{back, home}, []string{`"work" is back and must answer once more to be trusted. Nothing to do.`}},
+		{"only a suspect", []health.Status{down, homeDown}, []string{`Running on choice 2, "home"`}},
+		{"none", []health.Status{down, homeLocked}, []string{"No upstream works: mail waits", `"work" is down`, `"home" is cooling`}},
+		{"refused for where we are", []health.Status{relaying, home}, []string{`Running on choice 2, "home": "work" is cooling for 1m30s: 550 5.7.1 relaying denied. It refuses mail from this network: there is nothing to do`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := advise(tt.list, now)
+			got := advise(health.Outlook{State: health.Online}, tt.list, forAll, now)
 			if len(got) != len(tt.want) {
 				t.Fatalf("got %q", got)
 			}
@@ -55,5 +57,48 @@ func TestAdvice(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is one sender's second choice may be another's first.
+func TestAdviceForEachSender(t *testing.T) {
+	list := []health.Status{{Name: "work", State: "down", Why: "timed out"}, {Name: "home", State: "up", Preferred: true}, {Name: "spare", State: "up", Preferred: true}}
+	chains := []alert.Chain{
+		{Senders: []string{"@work.example"}, Upstreams: []string{"work"}},
+		{Senders: []string{"@ann.example"}, Upstreams: []string{"work", "spare"}},
+		{Senders: []string{"anybody else"}, Upstreams: []string{"home", "spare"}},
+	}
+	got := advise(health.Outlook{State: health.Online}, list, chains, time.Now())
+	want := []string{
+		"No upstream works for mail from @work.example: it waits on disk and leaves by itself when one is back.",
+		`Running on choice 2, "spare", with mail from @ann.example: "work" is down: timed out. It is used again by itself when it answers; if it should answer now, check its urls and this network.`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// When it is the network, upstreams that do not answer are not to blame; a
+// password that was refused still is.
+func TestAdviceAboutTheNetwork(t *testing.T) {
+	list := []health.Status{
+		{Name: "work", State: "down", Kind: health.Identity, Why: "certificate is for another name"},
+		{Name: "home", State: health.Cooling, Kind: health.Account, Why: "535 5.7.8 no"},
+	}
+	chains := []alert.Chain{{Upstreams: []string{"work", "home"}}}
+	for _, tt := range []struct {
+		outlook health.Outlook
+		want    string
+	}{
+		{
+			health.Outlook{State: health.Portal, Why: "somebody else answers for every upstream", Advice: "open a browser and log in to this network"},
+			"It is the network (portal), not the upstreams: mail waits on disk and leaves by itself. Somebody else answers for every upstream. Open a browser and log in to this network.",
+		},
+		{health.Outlook{State: health.Offline}, "It is the network (offline), not the upstreams: mail waits on disk and leaves by itself."},
+	} {
+		got := advise(tt.outlook, list, chains, time.Now())
+		if len(got) != 2 || got[0] != tt.want || !strings.HasPrefix(got[1], `"home" is cooling: 535`) {
+			t.Errorf("%s: %q", tt.outlook.State, got)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"mailroam/gateway/alert"
 	"mailroam/health"
 	"mailroam/queue"
 )
@@ -19,7 +20,9 @@ import (
 type Options struct {
 	Store   queue.Store
 	Health  interface{ Status() []health.Status }
-	Network func() any // anything that encoding/json takes
+	Network func() Network
+	// Chains lists whose mail may take which upstreams.
+	Chains func() []alert.Chain
 	// Endpoint says where an upstream is, as host:port.
 	Endpoint func(upstream string) string
 	Info     func() Info
@@ -40,7 +43,10 @@ type Server struct {
 // New makes a server for the socket at path. Nothing listens before Run.
 func New(path string, o Options) *Server {
 	if o.Network == nil {
-		o.Network = func() any { return struct{}{} }
+		o.Network = func() Network { return Network{} }
+	}
+	if o.Chains == nil {
+		o.Chains = func() []alert.Chain { return nil }
 	}
 	if o.Endpoint == nil {
 		o.Endpoint = func(string) string { return "" }
@@ -116,24 +122,19 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	network, err := json.Marshal(s.Network())
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	ups := s.upstreams()
+	network, list := s.Network(), s.Health.Status()
 	answer(w, Status{
-		Gateway: s.Info(), Held: waiting, Advice: advise(ups, time.Now()),
-		Network: network, Upstreams: ups, Queue: stats,
+		Gateway: s.Info(), Held: waiting, Advice: advise(network.Outlook, list, s.Chains(), time.Now()),
+		Network: network, Upstreams: s.upstreams(list), Queue: stats,
 	})
 }
 
-func (s *Server) upstreams() []Upstream {
-	list := []Upstream{}
-	for _, h := range s.Health.Status() {
-		list = append(list, Upstream{Status: h, Why: h.Why, Endpoint: s.Endpoint(h.Name)})
+func (s *Server) upstreams(list []health.Status) []Upstream {
+	ups := []Upstream{}
+	for _, h := range list {
+		ups = append(ups, Upstream{Status: h, Why: h.Why, Endpoint: s.Endpoint(h.Name)})
 	}
-	return list
+	return ups
 }
 
 func (s *Server) messages(w http.ResponseWriter, r *http.Request) {

@@ -2,9 +2,10 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
+	"net/netip"
 	"time"
 
+	"mailroam/health"
 	"mailroam/queue"
 )
 
@@ -19,7 +20,7 @@ type Info struct {
 	Alert string `json:"alert,omitempty"`
 }
 
-// Status is the answer to "how is it?".
+// Status is the answer to "how is it?", and what `status --json` prints.
 type Status struct {
 	Gateway Info `json:"gateway"`
 	// Held are messages that wait for a person, notices first, at most
@@ -27,10 +28,29 @@ type Status struct {
 	Held []queue.Message `json:"held"`
 	// Advice is what does not run as configured and what to do about it, a
 	// sentence or two each.
-	Advice    []string        `json:"advice"`
-	Network   json.RawMessage `json:"network"`
-	Upstreams []Upstream      `json:"upstreams"` // in order of preference
-	Queue     queue.Stats     `json:"queue"`
+	Advice    []string    `json:"advice"`
+	Network   Network     `json:"network"`
+	Upstreams []Upstream  `json:"upstreams"` // in order of preference
+	Queue     queue.Stats `json:"queue"`
+}
+
+// Network is what a Status says of the network this machine is in.
+type Network struct {
+	Online    bool   `json:"online"`     // mail could leave if the upstreams were well
+	OnlineFor string `json:"online_for"` // in all, since the queue began; a duration as Go writes it
+	// Outlook adds state, since, why, advice and generation.
+	health.Outlook
+	Interfaces []Interface `json:"interfaces"` // that lead somewhere
+	// Manager is what the machine's NetworkManager says of it: none, portal,
+	// limited or full. It is asked when the state is not online, and left out
+	// where it says nothing.
+	Manager string `json:"manager,omitempty"`
+}
+
+// Interface is one that is up and has addresses that others can reach.
+type Interface struct {
+	Name      string         `json:"name"`
+	Addresses []netip.Prefix `json:"addresses"`
 }
 
 // MaxHeld bounds the held messages in a Status.

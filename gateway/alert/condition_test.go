@@ -20,7 +20,7 @@ func is(name, state, why string, kind health.Kind) health.Status {
 	}
 }
 
-func up(name string) health.Status { return is(name, "up", "", health.None) }
+func up(name string) health.Status   { return is(name, "up", "", health.None) }
 func down(name string) health.Status { return is(name, "down", "connection refused", health.Network) }
 
 func locked(name string) health.Status {

@@ -27,7 +27,7 @@ var may = map[string][]string{
 	"gateway/relay":    {},
 	"gateway/sink":     {},
 	"gateway/dsn":      {"queue"},
-	"gateway/admin":    {"queue", "health"},
+	"gateway/admin":    {"queue", "health", "gateway/alert"},
 	"gateway/alert":    {"queue", "health"},
 	"queue":            {},
 	"queue/bolt":       {"queue"},

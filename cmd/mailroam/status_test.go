@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"mailroam/gateway/admin"
+	"mailroam/queue"
+)
+
+// statusLike is a status without needing what its parts are made of.
+func statusLike(t *testing.T, now time.Time) admin.Status {
+	t.Helper()
+	s := admin.Status{
+		Gateway: admin.Info{PID: 7, Version: "1.2", Started: now.Add(-3 * time.Hour), Hostname: "gw.example.org", Listen: []string{"127.0.0.1:2525"}},
+		Advice:  []string{`Running on choice 2, "home": "work" is down for 5m0s: connection refused.`},
+		Queue:   queue.Stats{Queued: 2, Done: 5, Bytes: 1500, Oldest: now.Add(-time.Minute)},
+		Network: admin.Network{Online: true, Interfaces: []admin.Interface{{Name: "wlan0", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}}},
+	}
+	s.Network.State = "online"
+	for _, u := range []struct{ name, state, endpoint, why string }{
+		{"work", "down", "smtp-relay.work.example.com:587", "connection refused"},
+		{"home", "up", "smtp.example.net:465", ""},
+		{"spare", "offline", "mail.spare.example:465, mail.spare.example:587", "no route leads to mail.spare.example\x1b[2J"},
+	} {
+		up := admin.Upstream{Why: u.why, Endpoint: u.endpoint}
+		up.Name, up.State, up.Since = u.name, u.state, now.Add(-5*time.Minute)
+		s.Upstreams = append(s.Upstreams, up)
+	}
+	s.Upstreams[0].LastGood, s.Upstreams[0].NextProbe = now.Add(-6*time.Minute), now.Add(1500*time.Millisecond)
+	s.Upstreams[1].LastGood, s.Upstreams[1].NextProbe = now.Add(-12*time.Second), now.Add(14*time.Minute)
+	return s
+}
+
+func TestStatusText(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var out bytes.Buffer
+	(&app{out: &out, program: "mailroam"}).printStatus(statusLike(t, now), now)
+	want := `Running on choice 2, "home": "work" is down for 5m0s: connection refused.
+
+UPSTREAM  STATE    FOR  ENDPOINT                         LAST GOOD  NEXT PROBE
+work      down     5m   smtp-relay.work.example.com:587  6m ago     in 1.5s
+          connection refused
+home      up       5m   smtp.example.net:465             12s ago    in 14m
+spare     offline  5m   mail.spare.example:465 +1        never
+          no route leads to mail.spare.example\x1b[2J
+
+queue      2 queued, 0 leased, 0 held, 0 in doubt, 5 done; 1.5 kB, the oldest 1m old
+network    online
+gateway    mailroam 1.2 on gw.example.org, pid 7, up 3h
+listening  127.0.0.1:2525
+`
+	if got := out.String(); got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(line); n > 100 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+func TestNetworkText(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct{ state, why, advice, manager, want string }{
+		{"online", "", "", "", "online"},
+		{"portal", "somebody else answers", "open a browser and log in to this network", "portal", "captive portal? (for 2m): open a browser and log in to this network; NetworkManager says portal"},
+		{"unreachable", "nobody answers", "", "limited", "unreachable (for 2m): nobody answers; NetworkManager says limited"},
+		{"offline", "", "", "", "offline (for 2m): mail waits, and nothing is counted against it"},
+		{"clock", "", "set the clock\x1b", "", `clock (for 2m): set the clock\x1b`},
+		{"", "", "", "", "unknown (for 2m): mail waits, and nothing is counted against it"},
+	} {
+		n := admin.Network{Online: tt.state == "online", Manager: tt.manager}
+		n.State, n.Why, n.Advice, n.Since = tt.state, tt.why, tt.advice, now.Add(-2*time.Minute)
+		if got := networkText(n, now); got != tt.want {
+			t.Errorf("got  %q\nwant %q", got, tt.want)
+		}
+	}
+}

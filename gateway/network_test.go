@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailroam/health/netmon"
+)
+
+// NetworkManager is asked at most every few seconds, and not waited for.
+func TestManagerIsAskedSparingly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		m := &manager{ask: func(ctx context.Context) netmon.Connectivity {
+			if asked++; asked == 2 {
+				<-ctx.Done()
+				return netmon.ConnUnknown
+			}
+			return netmon.ConnPortal
+		}}
+		for i, want := range []struct {
+			said  netmon.Connectivity
+			asked int
+		}{{netmon.ConnPortal, 1}, {netmon.ConnPortal, 1}, {netmon.ConnUnknown, 2}, {netmon.ConnUnknown, 2}, {netmon.ConnPortal, 3}} {
+			began := time.Now()
+			if said := m.connectivity(began); said != want.said || asked != want.asked {
+				t.Errorf("%d: it says %q and was asked %d times, want %+v", i, said, asked, want)
+			}
+			if took := time.Since(began); took > managerLimit {
+				t.Errorf("%d: it took %v", i, took)
+			}
+			time.Sleep(3 * time.Second)
+		}
+	})
+}
