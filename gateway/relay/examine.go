@@ -104,25 +104,22 @@ func (w *walk) step(ctx context.Context, at Stage, take func(*Finding) *Error) b
 	return fault == nil
 }
 
-// addresses looks the host up. The zero Addr leaves that to Dial.
+// addresses looks the host up, where that is not left to Dial.
 func (w *walk) addresses(ctx context.Context) (addrs []netip.Addr, ok bool) {
-	if a, err := netip.ParseAddr(w.endpoint.Host); err == nil {
-		return []netip.Addr{a}, true
-	}
-	if w.x.u.opts.Lookup == nil {
-		return []netip.Addr{{}}, true
+	addrs, look := w.x.u.given(w.endpoint.Host)
+	if !look {
+		return addrs, true
 	}
 	ok = w.step(ctx, Resolve, func(f *Finding) *Error {
 		ctx, cancel := context.WithTimeout(ctx, examined.connect)
 		defer cancel()
-		all, err := w.x.u.opts.Lookup(ctx, w.endpoint.Host)
-		if err != nil {
+		var err error
+		if addrs, err = w.x.u.resolve(ctx, w.endpoint.Host); err != nil {
 			return &Error{Stage: Resolve, Err: err}
 		}
 		var texts []string
-		for _, a := range all {
-			addrs = append(addrs, a.Unmap())
-			texts = append(texts, a.Unmap().String())
+		for _, a := range addrs {
+			texts = append(texts, a.String())
 		}
 		f.Text = strings.Join(texts, ", ")
 		return nil
@@ -142,11 +139,12 @@ func (w walk) visit(ctx context.Context, a netip.Addr) {
 		ctx, cancel := context.WithTimeout(ctx, examined.connect)
 		defer cancel()
 		nc, err := w.x.u.opts.Dial(ctx, "tcp", target)
-		if _, ok := errors.AsType[*net.DNSError](err); ok {
-			return &Error{Stage: Resolve, Err: err}
-		}
 		if err != nil {
-			return &Error{Stage: Connect, Err: err}
+			fault := &Error{Stage: Connect, Err: err}
+			if _, dns := errors.AsType[*net.DNSError](err); dns {
+				fault.Stage = Resolve // Dial looks names up
+			}
+			return fault
 		}
 		c = newConn(w.endpoint, nc)
 		w.at(nc.RemoteAddr().String())

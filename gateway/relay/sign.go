@@ -30,7 +30,7 @@ const (
 // and there is none.
 func (e *Error) Sign() Sign {
 	switch {
-	case e.Stage >= Auth || errors.Is(e.Err, context.Canceled) || errors.Is(e.Err, ErrGivenUp):
+	case e.Stage >= Auth, errors.Is(e.Err, context.Canceled), errors.Is(e.Err, ErrGivenUp), errors.Is(e.Err, ErrRoamed):
 		return NoSign
 	case e.Stage == Resolve:
 		return ofLookup(e.Err)

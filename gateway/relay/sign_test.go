@@ -189,6 +189,7 @@ func TestSignOfErrors(t *testing.T) {
 		{"time-out in shared space", Error{Stage: Connect, Err: os.ErrDeadlineExceeded, Endpoint: "mx.example.com:587", Addr: addr("100.64.0.1:587")}, Imposture},
 		{"refused by the name's own machine", Error{Stage: Connect, Err: refused, Endpoint: "mx.example.com:587", Addr: addr("[::1]:587")}, Imposture},
 		{"no way there", Error{Stage: Connect, Err: unreachable, Endpoint: "mx.example.com:587", Addr: addr("10.0.0.1:587")}, NoSign},
+		{"the network changed meanwhile", Error{Stage: Connect, Err: ErrRoamed, Endpoint: "mx.example.com:587", Addr: addr("10.0.0.1:587")}, NoSign},
 		{"refused by an address", Error{Stage: Connect, Err: refused, Endpoint: "10.0.0.1:587", Addr: addr("10.0.0.1:587")}, NoSign},
 		{"refused by a name without a dot", Error{Stage: Connect, Err: refused, Endpoint: "nas:25", Addr: addr("10.0.0.1:25")}, NoSign},
 		{"refused by a local name", Error{Stage: Connect, Err: refused, Endpoint: "NAS.local.:25", Addr: addr("10.0.0.1:25")}, NoSign},
