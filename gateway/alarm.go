@@ -2,26 +2,56 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"mailroam/gateway/alert"
+	"mailroam/gateway/dispatch"
 	"mailroam/gateway/relay"
 )
 
-// noted is a client that remembers when its upstream last took a message.
+// passed remembers when mail last left by another upstream than its first
+// choice, by the name of that choice. It is safe for concurrent use.
+type passed struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (p *passed) note(first string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.at == nil {
+		p.at = map[string]time.Time{}
+	}
+	p.at[first] = time.Now().Round(0)
+}
+
+func (p *passed) over() map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.at)
+}
+
+// noted is a client whose deliveries are noted where they pass over the first
+// choice.
 type noted struct {
 	*relay.Upstream
-	took *atomic.Int64 // Unix time in nanoseconds; 0: never
+	name   string
+	routes dispatch.Routes
+	passed *passed
 }
 
 // Deliver implements dispatch.Relay.
 func (n noted) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 	r := n.Upstream.Deliver(ctx, d)
-	if slices.ContainsFunc(r.Rcpts, relay.RcptResult.Accepted) {
-		n.took.Store(time.Now().UnixNano())
+	// Notices, which have no sender, have no first choice either.
+	if d.ReversePath != "" && slices.ContainsFunc(r.Rcpts, relay.RcptResult.Accepted) {
+		if may := n.routes.Eligible(d.ReversePath); len(may) > 0 && may[0] != n.name {
+			n.passed.note(may[0])
+		}
 	}
 	return r
 }
@@ -32,21 +62,19 @@ func (g *Gateway) view(ctx context.Context) (alert.View, error) {
 	if err != nil {
 		return alert.View{}, err
 	}
-	v := alert.View{
+	return alert.View{
 		// Without the monotonic clock, which stands still while the machine
 		// sleeps.
 		Now: time.Now().Round(0), Odometer: g.health.Odometer(), Outlook: g.health.Outlook(), Upstreams: g.health.Status(),
-		Queue: stats, Disk: g.alert(), Delivered: map[string]time.Time{},
-	}
+		Queue: stats, Disk: g.alert(), Passed: g.passed.over(), Chains: g.senders(),
+	}, nil
+}
+
+// senders lists whose mail may take which upstreams now.
+func (g *Gateway) senders() []alert.Chain {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v.Chains = g.chains
-	for name, u := range g.upstreams {
-		if at := u.took.Load(); at != 0 {
-			v.Delivered[name] = time.Unix(0, at)
-		}
-	}
-	return v, nil
+	return g.chains
 }
 
 func (c *Config) alerts() alert.Settings {

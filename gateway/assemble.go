@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/relay"
@@ -18,7 +17,6 @@ import (
 type upstream struct {
 	config UpstreamConfig
 	relay  *relay.Upstream
-	took   *atomic.Int64 // when it last took a message
 }
 
 // connect makes the clients of a configuration. One whose settings did not
@@ -27,12 +25,12 @@ func connect(cfg *Config, old map[string]upstream, p place, log *slog.Logger) ma
 	us := map[string]upstream{}
 	for _, c := range cfg.Upstreams {
 		if o, ok := old[c.Name]; ok && sameAccount(o.config, c) {
-			us[c.Name] = upstream{c, o.relay, o.took}
+			us[c.Name] = upstream{c, o.relay}
 			continue
 		}
 		options := relayOptions(cfg.Hostname, c, log)
 		options.Lookup, options.Path = p.lookup, p.path
-		us[c.Name] = upstream{c, relay.New(options), &atomic.Int64{}}
+		us[c.Name] = upstream{c, relay.New(options)}
 	}
 	return us
 }
@@ -86,7 +84,7 @@ func settings(cfg *Config) health.Settings {
 	return health.Settings{Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Failback: h.Failback}
 }
 
-func dispatchConfig(cfg *Config, us map[string]upstream) dispatch.Config {
+func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Config {
 	c := dispatch.Config{
 		Policy: dispatch.Policy{
 			Schedule: dispatch.Schedule{Initial: cfg.Queue.RetryInitial, Max: cfg.Queue.RetryMax},
@@ -96,10 +94,10 @@ func dispatchConfig(cfg *Config, us map[string]upstream) dispatch.Config {
 		Hedge:     cfg.Health.Hedge,
 		Upstreams: map[string]dispatch.Upstream{},
 	}
-	for _, u := range cfg.Upstreams {
-		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, us[u.Name].took}, Slots: u.Connections}
-	}
 	c.Routes = dispatch.NewRoutes(routes(cfg.Upstreams))
+	for _, u := range cfg.Upstreams {
+		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, u.Name, c.Routes, p}, Slots: u.Connections}
+	}
 	return c
 }
 

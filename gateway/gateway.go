@@ -34,6 +34,7 @@ type Gateway struct {
 	manager  manager
 	health   *health.Monitor
 	dispatch *dispatch.Dispatcher
+	passed   passed
 	alerts   *alert.Alerter
 	door     *door
 	ready    chan struct{}
@@ -95,7 +96,7 @@ func (g *Gateway) assemble() error {
 	g.health.AtLeast(stats.Online)
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
-	}, dispatchConfig(cfg, g.upstreams))
+	}, dispatchConfig(cfg, g.upstreams, &g.passed))
 	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Log: g.log}, cfg.alerts())
 	return nil
 }
@@ -247,11 +248,7 @@ func (g *Gateway) control() *admin.Server {
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
-		Network: g.network, Chains: func() []alert.Chain {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			return g.chains
-		},
+		Network: g.network, Chains: g.senders,
 	})
 }
 
@@ -291,7 +288,7 @@ func (g *Gateway) Reload(cfg *Config) {
 		}
 	}
 	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
-	g.dispatch.Set(dispatchConfig(cfg, g.upstreams))
+	g.dispatch.Set(dispatchConfig(cfg, g.upstreams, &g.passed))
 	g.alerts.Set(cfg.alerts())
 	g.alerts.Changed()
 	g.log.Info("start", "text", "the config was read again", "upstreams", len(cfg.Upstreams))

@@ -17,9 +17,11 @@ type View struct {
 	Outlook   health.Outlook
 	Upstreams []health.Status // in order of preference
 	Chains    []Chain
-	Delivered map[string]time.Time // when each upstream last took a message, whoever sent it
-	Queue     queue.Stats
-	Disk      string // why the disk keeps new mail out, "" when it does not
+	// Passed is when mail last left by another upstream, by the one that is its
+	// first choice.
+	Passed map[string]time.Time
+	Queue  queue.Stats
+	Disk   string // why the disk keeps new mail out, "" when it does not
 }
 
 // online says that what is seen of upstreams is about upstreams.
@@ -47,7 +49,7 @@ type condition struct {
 	text  string
 	since time.Time     // zero: as long as it is seen
 	lasts time.Duration // it is no news before it was seen for this long, online
-	met   time.Time     // when mail last met it: once it did, it is news
+	met   bool          // by mail: that makes it news at once
 }
 
 // blip is how long a first choice may be away without being news.
@@ -87,18 +89,11 @@ func conditions(v View, down time.Duration) (all []condition) {
 
 // secondChoice is about all chains that begin with the named upstream.
 func (v View) secondChoice(first string) condition {
-	c := condition{key: key{SecondChoice, first}, lasts: blip}
-	for _, chain := range v.Chains {
-		if used := chain.Offered(v.Upstreams); chain.Upstreams[0] == first && used > 0 {
-			if at := v.Delivered[chain.Upstreams[used]]; at.After(c.met) {
-				c.met = at
-			}
-		}
-	}
 	u, _ := find(v.Upstreams, first)
-	c.since = u.Since
-	c.text = fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), Remedy(u))
-	return c
+	return condition{
+		key: key{SecondChoice, first}, since: u.Since, lasts: blip, met: v.Passed[first].After(u.LastGood),
+		text: fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), Remedy(u)),
+	}
 }
 
 func (v View) allDown(c Chain, down time.Duration) condition {

@@ -157,8 +157,10 @@ func kinds(events []Event) string {
 func TestLedger(t *testing.T) {
 	const m = time.Minute
 	portal := func(v View) View { v.Outlook.State = "portal"; return v }
-	delivered := func(v View, by string, at time.Duration) View {
-		v.Delivered = map[string]time.Time{by: noon.Add(at)}
+	passed := func(v View, first string, at time.Duration) View { // work was good a minute ago
+		v.Upstreams = slices.Clone(v.Upstreams)
+		v.Upstreams[0].LastGood = noon.Add(-m)
+		v.Passed = map[string]time.Time{first: noon.Add(at)}
 		return v
 	}
 	doubt := func(n int) View { v := view(up("work")); v.Queue.InDoubt = n; return v }
@@ -177,9 +179,10 @@ func TestLedger(t *testing.T) {
 			{after: 6 * m, view: both},
 		}},
 		{"a blip that mail met is", []step{
-			{view: delivered(second, "home", -2*m)}, // before it began: a minute ago
-			{after: time.Second, view: delivered(second, "home", time.Second), news: "second-choice:work", tell: "second-choice:work"},
-			{after: 2 * time.Second, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
+			{view: passed(second, "work", -2*m)}, // for a reason of its own
+			{after: time.Second, view: passed(second, "spare", 0)},
+			{after: 2 * time.Second, view: passed(second, "work", 0), news: "second-choice:work", tell: "second-choice:work"},
+			{after: 3 * time.Second, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 		}},
 		{"it comes and goes: told once in a while, all in the log", []step{
 			{view: second},

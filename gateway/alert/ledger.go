@@ -46,7 +46,7 @@ func (l *ledger) observe(v View, s Settings) (news, tell []Event) {
 			l.open[c.key] = e
 		}
 		event := Event{Kind: c.kind, Upstream: c.upstream, Text: c.text, Since: e.since.UTC(), key: c.key}
-		if !e.news && (c.met.After(e.since) || v.Odometer-e.seen >= c.lasts) {
+		if !e.news && (c.met || v.Odometer-e.seen >= c.lasts) {
 			e.news = true
 			news = append(news, event)
 		}
