@@ -56,15 +56,30 @@ func (c Chain) Of(all []Chain) string {
 // Running says on which choice the mail runs that would rather take the named
 // upstream, "" when there is none that passes it over.
 func Running(name string, chains []Chain, list []health.Status) string {
-	var on []string
+	type choice struct {
+		place    int
+		upstream string
+	}
+	senders := map[choice][]string{}
+	var order []choice
+	passing := 0
 	for _, c := range chains {
 		used := c.Offered(list)
 		if i := slices.Index(c.Upstreams, name); i < 0 || i >= used {
 			continue
 		}
-		text := fmt.Sprintf("on choice %d, %q", used+1, c.Upstreams[used])
-		if of := c.Of(chains); of != "" {
-			text += ", with mail" + of
+		passing++
+		to := choice{used, c.Upstreams[used]}
+		if senders[to] == nil {
+			order = append(order, to)
+		}
+		senders[to] = append(senders[to], c.Senders...)
+	}
+	var on []string
+	for _, to := range order {
+		text := fmt.Sprintf("on choice %d, %q", to.place+1, to.upstream)
+		if len(order) > 1 || passing < len(chains) {
+			text += ", with mail from " + listing(senders[to])
 		}
 		on = append(on, text)
 	}

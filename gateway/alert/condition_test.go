@@ -102,6 +102,9 @@ func TestConditions(t *testing.T) {
 		{"one first choice, two second ones", with(view(down("work"), up("home"), up("spare")), func(v *View) {
 			v.Chains = []Chain{{[]string{"@a.example"}, []string{"work", "home"}}, {[]string{"@b.example"}, []string{"work", "spare"}}}
 		}), []string{`second-choice work Running on choice 2, "home", with mail from @a.example, and on choice 2, "spare", with mail from @b.example: "work"`}},
+		{"two chains, one choice", with(view(down("work"), up("home"), up("spare")), func(v *View) {
+			v.Chains = []Chain{{[]string{"@a.example"}, []string{"work", "home"}}, {[]string{"anybody else"}, []string{"work", "home", "spare"}}}
+		}), []string{`second-choice work Running on choice 2, "home": "work"`}},
 		{"it is the network", with(view(down("work"), locked("home")), func(v *View) {
 			v.Outlook.State, v.Queue.InDoubt = "portal", 1
 		}), []string{`in-doubt `}},
