@@ -34,7 +34,7 @@ func (e *Error) Sign() Sign {
 		return NoSign
 	case e.Stage == Resolve:
 		return ofLookup(e.Err)
-	case errors.Is(e.Err, errWrongTime):
+	case errors.Is(e.Err, ErrWrongTime):
 		return WrongClock
 	case speaksHTTP(e.Err):
 		return Web
@@ -126,8 +126,9 @@ func isLocalName(host string) bool {
 	return false
 }
 
-// errWrongTime: the certificate would prove who answers, were it another time.
-var errWrongTime = errors.New("the certificate is right but for the time")
+// ErrWrongTime says that the certificate would prove who answers, were it
+// another time.
+var ErrWrongTime = errors.New("the certificate is right but for the time")
 
 // blameClock marks the error of a handshake that failed for the time alone.
 // Go looks at the time of a certificate before all else, so that an expired one
@@ -147,5 +148,5 @@ func (e Endpoint) blameClock(name string, err error) error {
 	if _, wrong := leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: e.Roots, Intermediates: others, CurrentTime: middle}); wrong != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errWrongTime, err)
+	return fmt.Errorf("%w: %w", ErrWrongTime, err)
 }
