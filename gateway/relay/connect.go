@@ -23,8 +23,8 @@ var errNoEndpoint = errors.New("no endpoint is configured")
 var errTooLong = fmt.Errorf("not ready for mail within the time there is: %w", os.ErrDeadlineExceeded)
 
 // connect makes a session that is ready for MAIL. A refused login ends the
-// search: every endpoint is the same account. ctx ends everything, wanted, which
-// is derived from it, everything but an AUTH under way.
+// search: every endpoint is the same account. wanted ends everything but an AUTH
+// under way, which only ctx ends.
 func (u *Upstream) connect(ctx, wanted context.Context, b budget, w *watch) (*conn, error) {
 	c, fault := u.race(wanted, b, w)
 	if fault == nil {

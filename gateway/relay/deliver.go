@@ -11,10 +11,11 @@ import (
 
 // Reasons of ours why a delivery ended; neither is the upstream's fault.
 var (
-	// ErrStopped says that BeforeDot said no, that ctx ended before the dot, or
-	// that the body could not be read. It wraps that reason.
+	// ErrStopped says that BeforeDot said no, that ctx ended before the dot, that
+	// the body could not be read or that the network changed. It wraps that
+	// reason.
 	ErrStopped = errors.New("stopped here")
-	// ErrGivenUp says that GiveUp was closed during set-up.
+	// ErrGivenUp says that GiveUp was closed before the reply to MAIL.
 	ErrGivenUp = errors.New("given up: the upstream was found dead meanwhile")
 	// ErrPassedOver says that Begin said no.
 	ErrPassedOver = errors.New("another upstream was ready first")

@@ -39,6 +39,8 @@ const atOnce = 4
 // accounts. It calls found from one goroutine at a time and returns when all
 // is done or ctx ends. It neither uses nor leaves kept sessions.
 func (u *Upstream) Examine(ctx context.Context, login bool, found func(Finding)) {
+	ctx, done := u.roster.untilRoamed(ctx)
+	defer done()
 	x := &examination{u: u, login: login && u.logsIn(), found: found}
 	var all sync.WaitGroup
 	for n, e := range u.opts.Endpoints {

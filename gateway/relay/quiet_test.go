@@ -301,3 +301,25 @@ func TestWarm(t *testing.T) {
 		}
 	})
 }
+
+// TestWarmIsWantedNoMore: an AUTH under way is let end for a while, and what it
+// brought is kept.
+func TestWarmIsWantedNoMore(t *testing.T) {
+	for fault, want := range map[string]struct {
+		took time.Duration
+		kept int
+	}{"greeting=delay 3s": {time.Second, 0}, "auth=delay 3s": {3 * time.Second, 1}, "auth=delay 10s": {6 * time.Second, 0}} {
+		inWorld(t, sink.Options{Users: map[string]string{"ann": "pw"}, Faults: faults(t, fault)}, Options{
+			Endpoints: []Endpoint{{Mode: Insecure, Host: "localhost", Port: "25"}}, Username: "ann", Password: password("pw"),
+		}, func(w *world) {
+			w.route()
+			ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
+			defer cancel()
+			begin := time.Now()
+			err := w.up.Warm(ctx)
+			if took := time.Since(begin).Truncate(time.Second); err == nil || took != want.took || w.kept() != want.kept {
+				t.Errorf("%s: %v after %v, %d kept", fault, err, took, w.kept())
+			}
+		})
+	}
+}

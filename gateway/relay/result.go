@@ -75,9 +75,10 @@ type Result struct {
 	Rcpts []RcptResult
 	// Served: the upstream answered MAIL or later, so it is alive.
 	Served bool
-	// Stopped: BeforeDot said no, ctx ended before the dot, or the body could
-	// not be read. It wraps ErrStopped and the reason. Recipients whose Err is
-	// it were not sent, and nothing may be charged for them.
+	// Stopped: BeforeDot said no, ctx ended before the dot, the body could not be
+	// read, or the network changed (ErrRoamed). It wraps ErrStopped and the
+	// reason. Recipients whose Err is it were not sent, and nothing may be charged
+	// for them.
 	Stopped error
 	Took    time.Duration
 }

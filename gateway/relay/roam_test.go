@@ -215,7 +215,13 @@ func TestRoamInARace(t *testing.T) {
 
 // TestRoamEndsProbes: what has no way yet ends at once, whoever asked for it.
 func TestRoamEndsProbes(t *testing.T) {
-	for what, ask := range map[string]func(*Upstream, context.Context) error{"probe": (*Upstream).Probe, "warm": (*Upstream).Warm, "login": (*Upstream).Login} {
+	examine := func(u *Upstream, ctx context.Context) (err error) {
+		u.Examine(ctx, false, func(f Finding) { err = f.Err })
+		return err
+	}
+	for what, ask := range map[string]func(*Upstream, context.Context) error{
+		"probe": (*Upstream).Probe, "warm": (*Upstream).Warm, "login": (*Upstream).Login, "examine": examine,
+	} {
 		inInternet(t, Options{Endpoints: inClear("25")}, func(n *internet) {
 			n.setName(host, name{addrs: []string{v4}})
 			n.hole(v4 + ":25")
