@@ -37,7 +37,7 @@ func (t *trip) hedge(ctx context.Context) (h hedge) {
 	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
 		return d.Health.Standing(n).Trial || d.free(n) <= 0
 	}))
-	if u == "" || d.hedges[u] || t.m.InDoubt() != "" || ctx.Err() != nil {
+	if u == "" || d.hedges[u] || ctx.Err() != nil {
 		d.mu.Unlock()
 		return h
 	}

@@ -17,14 +17,15 @@ import (
 // leg is one delivery of a message, at one upstream. One that was passed over
 // ends by itself: what it hears is health's, and the message's no more.
 type leg struct {
-	d      *Dispatcher
-	config Config
-	try    Try // its message is a copy, since the trip may go on without the leg
-	open   health.Pass
-	quiet  chan struct{} // yields when the upstream has given no sign of life for a while
-	giveUp func()        // ends the set-up
-	result chan relay.Result
-	taker  atomic.Pointer[string] // the upstream that gets the body; nil while that is open
+	d       *Dispatcher
+	config  Config
+	try     Try // its message is a copy, since the trip may go on without the leg
+	open    health.Pass
+	network int           // d.network as it began
+	quiet   chan struct{} // yields when the upstream has given no sign of life for a while
+	giveUp  func()        // ends the set-up
+	result  chan relay.Result
+	taker   atomic.Pointer[string] // the upstream that gets the body; nil while that is open
 }
 
 // choose lets the body go to u, unless it goes elsewhere. All that could send
@@ -65,10 +66,10 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 			return l.d.Store.OpenBody(ctx, m.ID)
 		},
 	}
-	if eligible > 1 && m.InDoubt() == "" {
+	if eligible > 1 && m.InDoubt() == "" { // mail in doubt goes nowhere else
 		d.Quiet = t.config.Hedge
 	}
-	t.slot.ask()
+	l.network = t.slot.ask()
 	t.d.passes.Go(func() { l.result <- l.config.Upstreams[u].Deliver(ctx, d) })
 	return l
 }
@@ -142,7 +143,7 @@ func (l *leg) weigh(r relay.Result) Judgement {
 	try.Result = r
 	now := l.d.now()
 	j := l.config.Judge(try, now)
-	if f := l.d.charge(try, j, now.Time); f.OK() && !r.Served {
+	if f := l.charge(j, now.Time); f.OK() && !r.Served {
 		l.open.Cancel() // we broke it off: that says nothing about the upstream
 	} else {
 		l.open.Done(f)
@@ -162,13 +163,15 @@ func answered(rcpts []int, rs []relay.RcptResult) (is []int, kept []relay.RcptRe
 }
 
 // charge adds to the judgement's fault what only many messages together show.
-func (d *Dispatcher) charge(t Try, j Judgement, now time.Time) health.Fault {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (l *leg) charge(j Judgement, now time.Time) health.Fault {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	u, from := l.try.Upstream, l.try.Message.ReversePath
 	switch {
+	case l.network != l.d.network: // it was about where we are no more
 	case j.Accepted:
-		d.senders.accept(t.Upstream, t.Message.ReversePath)
-	case j.Sender && d.senders.refuse(t.Upstream, t.Message.ReversePath, now) && j.Fault.OK():
+		l.d.senders.accept(u, from)
+	case j.Sender && l.d.senders.refuse(u, from, now) && j.Fault.OK():
 		// The likeliest reason for that is where we are.
 		return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
 	}

@@ -14,25 +14,25 @@ import (
 
 // trip is one open pass: a claimed message on its way through its lane.
 type trip struct {
-	d      *Dispatcher
-	config Config
-	claim  queue.Claim
-	m      queue.Message // as it stands now
-	o      queue.Outcome
-	slot   *slot         // at the upstream asked now
-	spare  *slot         // left by a hedge, for the next step
-	tried  []string
-	rests  []int // recipients that ask nobody else in this pass
-	later  bool
-	stop   error // why the pass ended before its time: no fault of an upstream
-	moves  int   // d.network as it began
+	d       *Dispatcher
+	config  Config
+	claim   queue.Claim
+	m       queue.Message // as it stands now
+	o       queue.Outcome
+	slot    *slot // at the upstream asked now
+	spare   *slot // left by a hedge, for the next step
+	tried   []string
+	rests   []int // recipients that ask nobody else in this pass
+	later   bool
+	stop    error // why the pass ended before its time: no fault of an upstream
+	network int   // d.network as it began
 }
 
 func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 	d.mu.Lock()
-	config, moves := d.config, d.network
+	config, network := d.config, d.network
 	d.mu.Unlock()
-	t := &trip{d: d, config: config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, moves: moves}
+	t := &trip{d: d, config: config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, network: network}
 	t.m.Recipients = slices.Clone(c.Recipients)
 	defer t.leave()
 

@@ -64,7 +64,7 @@ func (t *trip) placed() {
 	t.d.mu.Lock()
 	defer t.d.mu.Unlock()
 	t.d.placed = true
-	if t.d.network != t.moves {
+	if t.d.network != t.network {
 		t.d.move()
 	}
 }

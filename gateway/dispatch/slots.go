@@ -20,12 +20,13 @@ func (d *Dispatcher) take(upstream string) *slot {
 	return &slot{d: d, upstream: upstream}
 }
 
-// ask counts as asking the upstream from now on.
-func (s *slot) ask() {
+// ask counts as asking the upstream from now on, in the network of now.
+func (s *slot) ask() (network int) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	s.d.begun[s.upstream]++
 	s.asking = true
+	return s.d.network
 }
 
 // leave gives the slot back, once.

@@ -1,12 +1,14 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -25,9 +27,12 @@ type peer struct {
 
 	mu     sync.Mutex
 	down   bool
+	dark   bool                                               // packets vanish: nothing is heard, by a probe as by a delivery
 	script func(n int, d relay.Delivery) *relay.Result        // nil result: the normal course
 	whole  func(context.Context, relay.Delivery) relay.Result // in place of everything, when set
+	warm   func(context.Context) error                        // the same for Warm
 	asked  int
+	warmed int
 	open   int
 	most   int // deliveries at a time
 	took   []string
@@ -48,13 +53,36 @@ func (p *peer) set(down bool) {
 	p.down = down
 }
 
+// goesDark drops all packets from now on, and nobody is told.
+func (p *peer) goesDark(dark bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dark = dark
+}
+
+func (p *peer) isDark() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dark
+}
+
+func (p *peer) warmedUp() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.warmed
+}
+
 func (p *peer) count() (asked, took int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asked, len(p.took)
 }
 
-func (p *peer) probe(context.Context) health.Fault {
+func (p *peer) probe(ctx context.Context) health.Fault {
+	if p.isDark() {
+		<-ctx.Done()
+		return health.Fault{Kind: health.Network, Reason: "i/o timeout"}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down {
@@ -78,6 +106,10 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 	if p.whole != nil {
 		return p.whole(ctx, d)
 	}
+	if p.isDark() {
+		err := waits(ctx, d, 18*time.Second)
+		return all(d, relay.RcptResult{Stage: relay.Connect, Err: cmp.Or(err, os.ErrDeadlineExceeded)})
+	}
 	if down {
 		return all(d, relay.RcptResult{Stage: relay.Connect, Err: errors.New("connection refused")})
 	}
@@ -90,17 +122,57 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 }
 
 // Warm is ready at once, or refuses.
-func (p *peer) Warm(context.Context) error {
+func (p *peer) Warm(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.down {
+	p.warmed++
+	warm, down, dark := p.warm, p.down, p.dark
+	p.mu.Unlock()
+	switch {
+	case warm != nil:
+		return warm(ctx)
+	case dark:
+		<-ctx.Done()
+		return &relay.Error{Stage: relay.Connect, Err: ctx.Err()}
+	case down:
 		return &relay.Error{Stage: relay.Connect, Err: errors.New("connection refused")}
 	}
 	return nil
 }
 
+// waits is how relay waits before the reply to MAIL.
+func waits(ctx context.Context, d relay.Delivery, how time.Duration) error {
+	end := time.NewTimer(how)
+	defer end.Stop()
+	var quiet <-chan time.Time
+	if d.Quiet > 0 {
+		ticker := time.NewTicker(d.Quiet)
+		defer ticker.Stop()
+		quiet = ticker.C
+	}
+	for {
+		select {
+		case <-end.C:
+			return nil
+		case <-quiet:
+			d.OnQuiet()
+		case <-d.GiveUp:
+			return relay.ErrGivenUp
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", relay.ErrStopped, context.Cause(ctx))
+		}
+	}
+}
+
+// overtaken is what comes of a delivery that may not begin.
+func overtaken(d relay.Delivery) relay.Result {
+	return all(d, relay.RcptResult{Stage: relay.Mail, Err: relay.ErrPassedOver})
+}
+
 // take is the normal course: every recipient is accepted.
 func (p *peer) take(ctx context.Context, d relay.Delivery) relay.Result {
+	if !d.Begin() {
+		return overtaken(d)
+	}
 	body, err := d.Body(ctx)
 	if err != nil {
 		return stopped(d, err)
