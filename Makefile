@@ -7,7 +7,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.10.0
 FUZZTIME    ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race fuzz interop torture bench clean
+.PHONY: help build run test check race fuzz interop torture lab bench clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ interop: build ## real clients, through mailroam, to a real Postfix and a real E
 
 torture: build ## kill it 200 times under load, and the long crash tests of the store
 	MAILROAM_TORTURE=1 $(GO) test -count=1 -timeout 30m ./queue/bolt/... ./gateway/e2e/torture/...
+
+lab: build ## roam between networks that are real but for the cables; needs root
+	MAILROAM_LAB=1 $(GO) test -count=1 -v -timeout 20m ./gateway/e2e/lab
 
 bench: build ## measure against Postfix on this machine
 	$(GO) run ./gateway/e2e/bench

@@ -53,7 +53,7 @@ func TestFirstVanishes(t *testing.T) {
 			return o
 		}
 		// Each round of the second line follows one of the first.
-		then := l.line("… the following 200 together", 0, 3*time.Second)
+		then := l.line(t, "… the following 200 together", 0, 3*time.Second)
 		l.play(t, scenario{name: s.name, first: s.first, round: func() outcome {
 			o := one()
 			then.add(outcome{tokens: following, since: began, wait: 30 * time.Second})

@@ -27,6 +27,9 @@ var (
 	soak   = flag.Duration("lab.soak", time.Minute, "how long the soak lasts")
 )
 
+// apart are the namespaces that the laboratory has of its own.
+const apart = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC
+
 // inside names the folder of the run to the process that plays it.
 const inside = "MAILROAM_LAB_DIR"
 
@@ -70,6 +73,12 @@ func missing() string {
 	if len(absent) > 0 {
 		return "not installed: " + strings.Join(absent, ", ")
 	}
+	try := exec.Command("/proc/self/exe", "-test.list", "^$")
+	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: apart}
+	try.Env = []string{"MAILROAM_LAB="}
+	if err := try.Run(); err != nil {
+		return fmt.Sprintf("this machine gives even root no namespaces: %v", err)
+	}
 	return ""
 }
 
@@ -97,7 +106,7 @@ func isolate() int {
 	cmd.Env = append(os.Environ(), inside+"="+dir, "MAILROAM_BIN="+bin)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
+		Cloneflags: apart,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	err = cmd.Run()

@@ -152,9 +152,12 @@ type pace struct {
 	perSecond atomic.Int64 // octets, 0: no bound
 	most      atomic.Int64 // read by the busiest connection since the last reset
 	bodies    atomic.Int32 // connections that brought more than any dialogue needs
+	resets    atomic.Int32
 }
 
+// reset sets the pace and counts from nothing.
 func (p *pace) reset(perSecond int64) {
+	p.resets.Add(1)
 	p.perSecond.Store(perSecond)
 	p.most.Store(0)
 	p.bodies.Store(0)
@@ -173,14 +176,15 @@ func (l paced) Accept() (net.Conn, error) {
 	}
 	// Else the kernel would take megabytes before we read any.
 	_ = c.(*net.TCPConn).SetReadBuffer(64 << 10)
-	return &pacedConn{c.(*net.TCPConn), l.pace, 0}, nil
+	return &pacedConn{TCPConn: c.(*net.TCPConn), pace: l.pace}, nil
 }
 
 // A pacedConn is a TCPConn for all but reading: the sink resets it.
 type pacedConn struct {
 	*net.TCPConn
-	pace *pace
-	read int64
+	pace  *pace
+	read  int64 // since the last reset
+	reset int32
 }
 
 func (c *pacedConn) Read(b []byte) (int, error) {
@@ -190,6 +194,9 @@ func (c *pacedConn) Read(b []byte) (int, error) {
 		time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(rate))
 	}
 	n, err := c.TCPConn.Read(b)
+	if now := c.pace.resets.Load(); c.reset != now {
+		c.reset, c.read = now, 0
+	}
 	const dialogue = 32 << 10
 	if c.read <= dialogue && c.read+int64(n) > dialogue {
 		c.pace.bodies.Add(1)

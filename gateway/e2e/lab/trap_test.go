@@ -34,9 +34,9 @@ const (
 
 func (t *trap) start(n netns) error {
 	serve := map[int]func(net.Conn){
-		trapImplicit: func(c net.Conn) { t.talk(tls.Server(c, t.cert), false) },
-		trapStartTLS: func(c net.Conn) { t.talk(c, true) },
-		trapClear:    func(c net.Conn) { t.talk(c, false) },
+		trapImplicit: func(c net.Conn) { t.greet(tls.Server(c, t.cert), false) },
+		trapStartTLS: func(c net.Conn) { t.greet(c, true) },
+		trapClear:    func(c net.Conn) { t.greet(c, false) },
 	}
 	for port, talk := range serve {
 		l, err := n.listen(fmt.Sprintf(":%d", port))
@@ -67,6 +67,12 @@ func accept(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
+func (t *trap) greet(c net.Conn, startTLS bool) {
+	if _, err := io.WriteString(c, "220 mail.hotel.test at your service\r\n"); err == nil {
+		t.talk(c, startTLS)
+	}
+}
+
 // talk agrees to everything.
 func (t *trap) talk(c net.Conn, startTLS bool) {
 	heard := &scanner{needles: needles()}
@@ -76,8 +82,7 @@ func (t *trap) talk(c net.Conn, startTLS bool) {
 		t.found += heard.scan(b)
 	})))
 	say := func(line string) bool { _, err := io.WriteString(c, line+"\r\n"); return err == nil }
-	ok := say("220 mail.hotel.test at your service")
-	for inData, inAuth := false, false; ok; {
+	for ok, inData, inAuth := true, false, false; ok; {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return
