@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/x509"
 	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -130,6 +131,9 @@ func (d *decoder) resolve(path string) string {
 	}
 	return filepath.Join(d.dir, path)
 }
+
+// Address is host:port.
+func (u UpstreamURL) Address() string { return net.JoinHostPort(u.Host, u.Port) }
 
 func (u UpstreamURL) insecure() bool { return u.Scheme == "smtp+insecure" }
 

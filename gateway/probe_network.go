@@ -48,7 +48,7 @@ func (e evidence) view(now time.Time) view {
 		switch {
 		case !e.network.Leads() && !connected(seen):
 			return say(health.Offline, "there is no network: no interface but loopback is up and has an address", "join one")
-		case all(seen, noRoute):
+		case all(seen, noRoute), !leadsOut(e.network) && all(seen, func(x visit) bool { return noRoute(x) || x.sign() == relay.DeadDNS }):
 			return say(health.Offline, "there is no network that leads to an upstream: no route does", "join another one")
 		case e.manager == netmon.ConnPortal:
 			return say(health.Portal, "this is a captive portal, says NetworkManager", "open a browser and log in to this network")
@@ -57,8 +57,11 @@ func (e evidence) view(now time.Time) view {
 		case all(seen, func(x visit) bool { return x.sign() == relay.DeadDNS }):
 			return say(health.Unreachable, "DNS does not answer: no name can be looked up", "check the name servers of this network (/etc/resolv.conf has them), or try another one")
 		case len(showing(relay.Web)) > 0, apart(showing(relay.Imposture)):
-			return say(health.Portal, "this looks like a captive portal: somebody else answers in the upstreams' place",
-				"open a browser and log in to this network; if there is nothing to log in to, somebody intercepts mail here")
+			why := "this looks like a captive portal: somebody else answers in the upstreams' place"
+			if slices.ContainsFunc(seen, func(w witness) bool { return slices.ContainsFunc(w.visits(), visit.stripped) }) {
+				why += ", and STARTTLS is gone"
+			}
+			return say(health.Portal, why, "open a browser and log in to this network; if there is nothing to log in to, somebody intercepts mail here")
 		}
 	}
 	v.ports(seen)
@@ -67,6 +70,10 @@ func (e evidence) view(now time.Time) view {
 		return say(health.Unreachable, "no upstream can be reached, on different hosts: it is the network, not they", "wait, or try another network")
 	}
 	v.network.Why = strings.Join(v.sentences, " ")
+	if len(v.shut) > 0 && !slices.ContainsFunc(seen, witness.passed) {
+		v.network.Advice = "give the upstream another port in urls, if its provider has one (465, 587, 2525, 443), or try another network"
+		v.sentences = append(v.sentences, sentence(v.network.Advice))
+	}
 	return v
 }
 
@@ -140,6 +147,11 @@ func all(ws []witness, holds func(visit) bool) bool {
 
 func connected(ws []witness) bool {
 	return slices.ContainsFunc(ws, func(w witness) bool { return slices.ContainsFunc(w.visits(), visit.connected) })
+}
+
+// leadsOut says that there is a default route.
+func leadsOut(s netmon.Snapshot) bool {
+	return slices.ContainsFunc(s.Routes, func(r netmon.Route) bool { return r.To.Bits() == 0 })
 }
 
 func noRoute(v visit) bool { return v.fault != nil && errors.Is(v.fault.Err, syscall.ENETUNREACH) }

@@ -34,6 +34,10 @@ var probeNow = time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC)
 func scene(t *testing.T, lines string) (e evidence) {
 	t.Helper()
 	e.network.Interfaces = []netmon.Interface{{Name: "wlan0", Addrs: []netip.Prefix{netip.MustParsePrefix("192.168.1.2/24")}}}
+	e.network.Routes = []netmon.Route{
+		{To: netip.MustParsePrefix("192.168.1.0/24"), Dev: "wlan0"},
+		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.168.1.1"), Dev: "wlan0"},
+	}
 	for line := range strings.Lines(lines) {
 		words := strings.Fields(line)
 		if len(words) == 0 {
@@ -248,7 +252,10 @@ func TestProbeVerdict(t *testing.T) {
 			"blocked, and the other port has its own trouble", `
 			work smtp://mail.one.example 192.0.2.1=silent
 			work smtps://mail.one.example 192.0.2.1=listed`, nil, "online",
-			[]string{"This network seems to block port 587.", none},
+			[]string{
+				"This network seems to block port 587.",
+				"Give the upstream another port in urls, if its provider has one (465, 587, 2525, 443), or try another network.", none,
+			},
 			[]string{`mail.one.example:587: blocked by this network: no answer; mail.one.example:465: it refuses us: 554 5.7.1 your address is listed`},
 		},
 		{
@@ -286,6 +293,20 @@ func TestProbeVerdict(t *testing.T) {
 			"the only upstream has a wrong certificate", `work smtps://mail.one.example 192.0.2.1=authority`, nil, "online",
 			[]string{none},
 			[]string{"wrong certificate, since nobody trusted here vouches for it: " + names + "; if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"},
+		},
+		{
+			"STARTTLS is gone everywhere", `
+			work smtp://mail.one.example 192.0.2.1=stripped
+			home smtp://mail.two.example 192.0.2.2=stripped`, nil, "portal",
+			[]string{"This looks like a captive portal: somebody else answers in the upstreams' place, and STARTTLS is gone.", beware, none},
+			[]string{"it refuses STARTTLS: 500 what?", "it refuses STARTTLS: 500 what?"},
+		},
+		{
+			"no route, not even to a name server", `
+			work smtps://mail.one.example dns=dead
+			home smtp://192.0.2.9 192.0.2.9=noroute`, func(e *evidence) { e.network.Routes = e.network.Routes[:1] }, "offline",
+			[]string{"There is no network that leads to an upstream: no route does.", "Join another one.", none},
+			[]string{"the name mail.one.example cannot be looked up: no name server answers", "no route leads there"},
 		},
 		{
 			"the same host twice proves no more", `

@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -57,8 +57,6 @@ func (t *tried) note(f relay.Finding) {
 	w.findings = slices.Insert(w.findings, at, f)
 }
 
-func (w way) name() string { return net.JoinHostPort(w.url.Host, w.url.Port) }
-
 // visit is how far one address went: its last finding.
 type visit struct {
 	relay.Finding
@@ -87,6 +85,12 @@ func (v visit) connected() bool { return v.works() || v.fault != nil && v.fault.
 // proven says that the upstream itself answered: it works, or it speaks of our
 // account.
 func (v visit) proven() bool { return v.works() || v.fault != nil && v.fault.Stage == relay.Auth }
+
+// stripped says that STARTTLS was hidden or refused.
+func (v visit) stripped() bool {
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](v.Err)
+	return v.sign() != relay.NoSign && v.fault.Stage == relay.StartTLS && !unverified
+}
 
 func (v visit) ip() netip.Addr {
 	a, _ := netip.ParseAddrPort(v.Address)
@@ -149,7 +153,7 @@ func (e evidence) upstream(t tried, v view, now time.Time) ProbeUpstream {
 	var by []string
 	var plights []plight
 	for _, w := range t.ways {
-		pe := ProbeEndpoint{Endpoint: queue.Printable(w.name(), maxProbeText), Works: w.works(), Steps: []ProbeStep{}}
+		pe := ProbeEndpoint{Endpoint: queue.Printable(w.url.Address(), maxProbeText), Works: w.works(), Steps: []ProbeStep{}}
 		for _, f := range w.findings {
 			pe.Steps = append(pe.Steps, stepOf(w.url, f, now))
 		}
@@ -199,7 +203,7 @@ func sum(ways []way, plights []plight, network bool) string {
 			fix = "" // there is no one way out
 			parts = parts[:0]
 			for k, q := range plights {
-				parts = append(parts, ways[k].name()+": "+q.what)
+				parts = append(parts, ways[k].url.Address()+": "+q.what)
 			}
 			break
 		}

@@ -67,6 +67,8 @@ func example(t *testing.T, line string) {
 		return
 	case strings.HasPrefix(line, "mailroam sink"):
 		h.start(t, line, "listening on 127.0.0.1:").interrupt(t)
+	case strings.Contains(line, "--watch"):
+		h.start(t, line, "Mail can leave by work.").interrupt(t)
 	default:
 		c := h.command(line)
 		var stdout, stderr bytes.Buffer

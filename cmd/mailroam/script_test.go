@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -95,11 +96,13 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// upstream NAME [FAULT…] starts a practice upstream and puts its address into
-// the variable NAME. With the one word "dead" nobody listens there.
+// upstream NAME [tls:CERT] [user:NAME:PASSWORD] [FAULT…] starts a practice
+// upstream, with TLS from the first octet if there is a certificate, and puts
+// its address into the variable NAME. With the one word "dead" nobody listens
+// there.
 func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: upstream NAME [FAULT…]")
+		ts.Fatalf("usage: upstream NAME [tls:CERT] [user:NAME:PASSWORD] [FAULT…]")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -110,6 +113,17 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var o sink.Options
 	for _, text := range args[1:] {
+		if name, ok := strings.CutPrefix(text, "tls:"); ok {
+			pair, err := tls.LoadX509KeyPair(ts.MkAbs(name+".pem"), ts.MkAbs(name+".key"))
+			ts.Check(err)
+			o.TLS, o.Implicit = &tls.Config{Certificates: []tls.Certificate{pair}}, true
+			continue
+		}
+		if user, ok := strings.CutPrefix(text, "user:"); ok {
+			name, password, _ := strings.Cut(user, ":")
+			o.Users = map[string]string{name: password}
+			continue
+		}
 		f, err := sink.ParseFault(text)
 		ts.Check(err)
 		o.Faults = append(o.Faults, f)
