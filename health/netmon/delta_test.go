@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // network reads one from text, one thing a line:
@@ -219,4 +221,30 @@ func TestDeltaWords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Any two different networks differ in words, and equal ones do not. Back and
+// forth weigh the same.
+func TestDeltaTellsAll(t *testing.T) {
+	lines := []string{
+		"eth0 192.168.1.20/24", "wlan0 192.168.7.20/24 2001:db8:1::20/64", "wlan1 2001:db8:1::21/64 2001:db8:1::22/64", "docker0 172.17.0.1/16",
+		"default via 192.168.1.1 dev eth0 metric 100", "default via 192.168.7.1 dev wlan0 metric 600", "default via fe80::1 dev wlan0 metric 600",
+		"default dev wg0", "0.0.0.0/1 dev tun0", "128.0.0.0/1 dev tun0", "10.20.0.0/16 via 192.168.1.7 dev eth0", "nameserver 192.168.1.1", "search a.example",
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		some := func(name string) Snapshot {
+			return network(strings.Join(rapid.SliceOfDistinct(rapid.SampledFrom(lines), rapid.ID).Draw(t, name), "\n"))
+		}
+		before, after := some("before"), some("after")
+		d, back := NewDelta(before, after, 0), NewDelta(after, before, 0)
+		if before.equal(after) != (len(d.Why) == 0) {
+			t.Errorf("told %q", d.Why)
+		}
+		if d.Major != back.Major {
+			t.Errorf("there %v %q, back %v %q", d.Major, d.Why, back.Major, back.Why)
+		}
+		if before.Network() != after.Network() && !d.Major {
+			t.Errorf("another network is minor: %q", d.Why)
+		}
+	})
 }
