@@ -261,7 +261,7 @@ func (v *view) families(seen []witness) {
 					switch mine := f.is(x); {
 					case mine && x.connected():
 						ok = true
-					case mine && !noRoute(x): // this machine has none: no fault of the network
+					case mine:
 						failed = true
 					case !mine && x.works():
 						otherwise = true

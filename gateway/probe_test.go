@@ -225,6 +225,15 @@ func TestProbeVerdict(t *testing.T) {
 			[]string{"works by mail.one.example:465", "works by mail.two.example:465"},
 		},
 		{
+			"587 is blocked, and this machine has no IPv6", `
+			work smtp://mail.one.example dns=found 2001:db8::1=noroute 192.0.2.1=silent
+			work smtps://mail.one.example dns=found 2001:db8::1=noroute 192.0.2.1=ok
+			home smtp://mail.two.example dns=found 2001:db8::2=noroute 192.0.2.2=silent
+			home smtps://mail.two.example dns=found 2001:db8::2=noroute 192.0.2.2=silent`, nil, "online",
+			[]string{"This network seems to block port 587; 465 works.", "Mail can leave by work; home does not work."},
+			[]string{"works by mail.one.example:465", "mail.two.example:587: blocked by this network: no answer; mail.two.example:465: no answer"},
+		},
+		{
 			"refused alike at two hosts", `
 			work smtp://mail.one.example 192.0.2.1=refused
 			work smtps://mail.one.example 192.0.2.1=ok
@@ -494,7 +503,7 @@ func TestProbeVerdict(t *testing.T) {
 // TestProbeEndpoints: what is said of a single endpoint.
 func TestProbeEndpoints(t *testing.T) {
 	e := scene(t, `
-		work! smtps://mail.one.example dns=found 192.0.2.1=login 2001:db8::1=silent
+		work! smtps://mail.one.example dns=found 192.0.2.1=login 2001:db8::1=silent 2001:db8::2=noroute
 		work! smtp://mail.one.example 192.0.2.1=refused 192.0.2.2=refused 192.0.2.3=ok
 		work! smtp://mail.one.example:25 192.0.2.1=silent 192.0.2.2=cut
 		work! smtp://mail.one.example:26 192.0.2.1=silent

@@ -64,7 +64,8 @@ type visit struct {
 }
 
 // visits lists the addresses of an endpoint. A lookup that failed is one
-// without an address.
+// without an address. Those that no route leads to are left out where there are
+// others: a machine without IPv6 misses nothing.
 func (w way) visits() (all []visit) {
 	for i, f := range w.findings {
 		last := i+1 == len(w.findings) || w.findings[i+1].Address != f.Address
@@ -73,6 +74,9 @@ func (w way) visits() (all []visit) {
 		}
 		fault, _ := errors.AsType[*relay.Error](f.Err)
 		all = append(all, visit{f, fault})
+	}
+	if slices.ContainsFunc(all, func(v visit) bool { return !noRoute(v) }) {
+		all = slices.DeleteFunc(all, noRoute)
 	}
 	return all
 }
