@@ -98,6 +98,13 @@ func (n *internet) lookups() int {
 	return n.asked
 }
 
+// seats counts who is on the roster.
+func (n *internet) seats() int {
+	n.up.roster.mu.Lock()
+	defer n.up.roster.mu.Unlock()
+	return len(n.up.roster.seats)
+}
+
 // serve has a server listen at the given addresses.
 func (n *internet) serve(so sink.Options, at ...string) *sink.Server {
 	n.t.Helper()
@@ -127,7 +134,7 @@ const (
 	v6At, other6 = "[2001:db8::1]", "2001:db8::2"
 )
 
-// clear is endpoints in the clear at the host, by their ports.
+// inClear is endpoints in the clear at the host, by their ports.
 func inClear(ports ...string) (es []Endpoint) {
 	for _, p := range ports {
 		es = append(es, Endpoint{Mode: Insecure, Host: host, Port: p})

@@ -124,6 +124,9 @@ func TestSlownessIsLearnt(t *testing.T) {
 		const delay = "greeting=delay 5s"
 		send("at first", delay, "2s 4s")
 		send("a kept session is another matter", "mail=delay 5s", "2s 4s")
+		send("learnt for it too", "mail=delay 5s", "")
+		send("and forgotten", "quit=250 bye", "")
+		send("as at first on a kept session", "mail=delay 5s", "2s 4s")
 		n.up.CloseIdle()
 		send("learnt", delay, "")
 		n.up.CloseIdle()

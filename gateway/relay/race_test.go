@@ -62,6 +62,10 @@ func TestRace(t *testing.T) {
 				if took := res.Took; c.name != "slow lookup" && took >= 400*time.Millisecond {
 					t.Errorf("it costs %v", took)
 				}
+				synctest.Wait()
+				if left := n.seats(); left != 1 {
+					t.Errorf("%d are left, the losers too", left)
+				}
 				// The winner goes first from now on, and a probe learns the same.
 				n.up.CloseIdle()
 				if err := n.up.Probe(n.t.Context()); err != nil || n.net.Dials() != c.dials+1 {
@@ -358,9 +362,7 @@ func TestRaceLeavesNothing(t *testing.T) {
 				t.Errorf("%s: %v after %v", cut, res.Rcpts[0], res.Took)
 			}
 			synctest.Wait()
-			n.up.roster.mu.Lock()
-			defer n.up.roster.mu.Unlock()
-			if left := len(n.up.roster.seats); left != 0 {
+			if left := n.seats(); left != 0 {
 				t.Errorf("%s: %d are left on the roster", cut, left)
 			}
 		})

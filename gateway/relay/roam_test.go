@@ -56,6 +56,7 @@ func TestRoam(t *testing.T) {
 		{"ehlo", "ehlo=delay 10s", ends, "dot 250 10s, 1 taken, 1 kept"},
 		{"mail", "mail=delay 10s", ends, "dot 250 10s, 1 taken, 1 kept"},
 		{"rcpt", "rcpt=delay 10s", ends, "dot 250 10s, 1 taken, 1 kept"},
+		{"kept", "rcpt#2=delay 10s", "stopped 1s, 1 taken, 0 kept", "dot 250 10s, 2 taken, 1 kept"},
 		{"data", "data=delay 10s", ends, "dot 250 10s, 1 taken, 1 kept"},
 		{"body", "body=hang", ends, "body error 3m5s, 0 taken, 0 kept"},
 		{"before the dot", "", ends, "dot 250 1s, 1 taken, 1 kept"},
@@ -76,6 +77,9 @@ func TestRoam(t *testing.T) {
 					}
 					s := n.serve(so, v4+":25")
 					n.net.Silence(v4+":25", c.stage == "connect")
+					if c.stage == "kept" {
+						n.want(n.deliver(mail(letter, "b@example.com")), "dot 250")
+					}
 					roam := func() {
 						n.setWay(v4, way)
 						n.up.Roam("next")
