@@ -113,6 +113,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	}
 	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !ours {
 		j.Fault = faultOf(scope, r, a, now.Time)
+		j.Fault.Sign = signs[(&relay.Error{Stage: r.Stage, Reply: r.Reply, Err: r.Err}).Sign()]
 	}
 	j.Results = append(j.Results, res)
 	j.attempt(queue.Attempt{

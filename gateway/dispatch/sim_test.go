@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailroam/gateway/relay"
+	"mailroam/health/netmon"
 	"mailroam/queue"
 	"mailroam/queue/queuetest"
 )
@@ -76,6 +77,7 @@ type sim struct {
 	life               int        // of the process; what belongs to an older one is dead
 	healed             bool
 	down               map[string]bool
+	away               bool // in no network
 	asked              map[string]int
 	open               map[string]int
 	rcpts              map[string]*fate
@@ -203,7 +205,7 @@ func (s *sim) event() {
 		n := s.names[s.rnd.IntN(len(s.names))]
 		s.mu.Lock()
 		s.down[n] = !s.down[n]
-		s.peers[n].set(s.down[n])
+		s.reach()
 		s.mu.Unlock()
 	case k < 70:
 		verb := []queue.Verb{queue.OpHold, queue.OpRelease, queue.OpRetry, queue.OpDrop, queue.OpFail}[s.rnd.IntN(5)]
@@ -236,11 +238,24 @@ func (s *sim) event() {
 			c.Routes = NewRoutes(c.Routes.list)
 		}
 		s.d.Set(c)
-	case k < 95:
+	case k < 96:
+		to := []netmon.Snapshot{{}, home, home}[s.rnd.IntN(3)]
+		s.mu.Lock()
+		s.away = !to.Leads()
+		s.reach()
+		s.mu.Unlock()
+		s.health.Network(netmon.Delta{Major: true, Offline: s.away, New: to})
 		s.d.Roamed()
 	}
 	longest := []time.Duration{time.Millisecond, 3 * time.Second, 30 * time.Second, 12 * time.Minute}[s.rnd.IntN(4)]
 	s.pass(time.Duration(s.rnd.Int64N(int64(longest))))
+}
+
+// reach makes known who can be reached. The caller holds s.mu.
+func (s *sim) reach() {
+	for n, p := range s.peers {
+		p.set(s.down[n] || s.away)
+	}
 }
 
 func (s *sim) mail() {
@@ -293,10 +308,9 @@ func (s *sim) crash() {
 func (s *sim) heal() {
 	s.mu.Lock()
 	s.healed = true
-	for n, p := range s.peers {
-		s.down[n] = false
-		p.set(false)
-	}
+	clear(s.down)
+	s.away = false
+	s.reach()
 	s.mu.Unlock()
 	s.pass(2 * time.Minute) // the open deliveries end as they may
 	s.end()                 // forgets what health and dispatch hold against anybody
@@ -331,7 +345,7 @@ func (s *sim) deliver(ctx context.Context, p *peer, d relay.Delivery) relay.Resu
 	h := fnv.New64a()
 	fmt.Fprint(h, who, s.asked[who])
 	rnd := rand.New(rand.NewPCG(s.seed, h.Sum64()))
-	life, healed, down := s.life, s.healed, s.down[p.name]
+	life, healed, down := s.life, s.healed, s.down[p.name] || s.away
 	if s.open[p.name]++; s.open[p.name] > s.slots {
 		s.t.Errorf("%s carries %d messages in %d slots", p.name, s.open[p.name], s.slots)
 	}
@@ -504,7 +518,7 @@ func (s *sim) has(p *peer, text []byte, life int) (until func()) {
 func (s *sim) warmUp(ctx context.Context, p *peer) error {
 	s.mu.Lock()
 	s.hedges++
-	broken := s.down[p.name] || !s.healed && rand.IntN(4) == 0
+	broken := s.down[p.name] || s.away || !s.healed && rand.IntN(4) == 0
 	s.mu.Unlock()
 	if !pause(ctx, rand.N(2*time.Second)) {
 		return &relay.Error{Stage: relay.Connect, Err: ctx.Err()}
