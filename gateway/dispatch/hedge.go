@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailroam/gateway/relay"
+	"mailroam/health"
 )
 
 // hedge is an upstream that is got ready beside a quiet one. Its zero value is
@@ -56,17 +57,29 @@ func (t *trip) hedge(ctx context.Context) (h hedge) {
 	h.ready = make(chan error, 1)
 	d.passes.Go(func() {
 		err := t.config.Upstreams[u].Warm(ctx)
-		ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed)
-		h.cancel()
-		if err == nil || ours {
+		if f := warmFault(ctx, err); f.OK() {
 			open.Cancel() // whether it serves is for a delivery to show
 		} else {
-			open.Done(ProbeFault(err))
+			open.Done(f)
 		}
+		h.cancel()
 		d.hedged(u)
 		h.ready <- err
 	})
 	return h
+}
+
+// warmFault is what an upstream is charged with that could not be got ready:
+// nothing where we broke it off, unless it had answered by then. A login under
+// way is not cut.
+func warmFault(ctx context.Context, err error) health.Fault {
+	e, ok := errors.AsType[*relay.Error](err)
+	answered := ok && e.Reply.Code != 0
+	ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed)
+	if ours && !answered {
+		return health.Fault{}
+	}
+	return ProbeFault(err)
 }
 
 // hedged says that u is got ready no longer.

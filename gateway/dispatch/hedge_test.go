@@ -311,6 +311,31 @@ func TestHedgeIntoABlackHole(t *testing.T) {
 	})
 }
 
+// TestWarmFault: what we broke off is charged to nobody, an answer always is.
+func TestWarmFault(t *testing.T) {
+	live, gone := context.Background(), context.Background()
+	gone, cancel := context.WithCancel(gone)
+	cancel()
+	refused := &relay.Error{Stage: relay.Auth, Reply: relay.Reply{Code: 535, Enhanced: "5.7.8", Text: "no"}}
+	for _, tt := range []struct {
+		ctx  context.Context
+		err  error
+		want health.Kind
+	}{
+		{live, nil, health.None},
+		{gone, nil, health.None},
+		{live, &relay.Error{Stage: relay.Connect, Err: os.ErrDeadlineExceeded}, health.Network},
+		{gone, &relay.Error{Stage: relay.Connect, Err: context.Canceled}, health.None},
+		{live, &relay.Error{Stage: relay.Connect, Err: relay.ErrRoamed}, health.None},
+		{live, refused, health.Account},
+		{gone, refused, health.Account},
+	} {
+		if f := warmFault(tt.ctx, tt.err); f.Kind != tt.want {
+			t.Errorf("%v, %v: charged as %q, want %q", tt.ctx.Err(), tt.err, f.Kind, tt.want)
+		}
+	}
+}
+
 // TestKeyringIsNoRefusal: a hedge that could not log in for want of a password
 // is held against nobody for an hour.
 func TestKeyringIsNoRefusal(t *testing.T) {
