@@ -30,6 +30,7 @@ type name struct {
 	addrs []string
 	err   error
 	after time.Duration
+	deaf  bool // it heeds no context
 }
 
 var (
@@ -60,6 +61,9 @@ func (n *internet) lookup(ctx context.Context, host string) (addrs []netip.Addr,
 	n.asked++
 	is := n.names[host]
 	n.mu.Unlock()
+	if is.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
 	select {
 	case <-time.After(is.after):
 	case <-ctx.Done():

@@ -151,6 +151,23 @@ func TestSlownessIsLearnt(t *testing.T) {
 	})
 }
 
+// TestSlowLoginIsLearnt: apart from the rest.
+func TestSlowLoginIsLearnt(t *testing.T) {
+	inWorld(t, sink.Options{Users: map[string]string{"ann": "pw"}, Faults: faults(t, "auth=delay 5s")}, Options{
+		Endpoints: []Endpoint{{Mode: Insecure, Host: "localhost", Port: "25"}}, Username: "ann", Password: password("pw"),
+	}, func(w *world) {
+		w.route()
+		for _, want := range []string{"2s 4s", ""} {
+			var e ear
+			w.want(w.deliver(e.listen(mail(letter, "b@example.com"))), "dot 250")
+			if e.heard() != want {
+				t.Errorf("told at %q, want %q", e.heard(), want)
+			}
+			w.up.CloseIdle()
+		}
+	})
+}
+
 // TestOnQuietDelaysNothing: however long it takes.
 func TestOnQuietDelaysNothing(t *testing.T) {
 	inWorld(t, sink.Options{Faults: faults(t, "greeting=delay 3s")}, Options{}, func(w *world) {

@@ -95,7 +95,7 @@ func (r *race) run(ctx, searching context.Context) outcome {
 	ended := searching.Done()
 	for {
 		if searching.Err() != nil || r.budget.over() {
-			r.waiting = 0
+			r.waiting = 0 // even if they heed no context
 		} else if wake := r.startAll(ctx); !wake.IsZero() {
 			timer.Reset(time.Until(wake))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -237,6 +238,25 @@ func TestRoamEndsProbes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRoamAtConnect: a change that falls between the connect and the look at its
+// way leaves nothing behind.
+func TestRoamAtConnect(t *testing.T) {
+	inInternet(t, Options{Endpoints: inClear("25")}, func(n *internet) {
+		n.setName(host, name{addrs: []string{v4}})
+		n.serve(sink.Options{Faults: faults(t, "greeting=hang")}, v4+":25")
+		n.up.opts.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := n.net.Dial(ctx, network, addr)
+			n.up.Roam("next")
+			return c, err
+		}
+		res := n.deliver(mail(letter, "b@example.com"))
+		synctest.Wait()
+		if !errors.Is(res.Stopped, ErrRoamed) || res.Took != 0 || n.seats() != 0 {
+			t.Errorf("stopped by %v after %v, %d left", res.Stopped, res.Took, n.seats())
+		}
+	})
 }
 
 // TestNoneEscapes: whatever a change of the network falls together with, every
