@@ -48,7 +48,7 @@ func network(text string) Snapshot {
 }
 
 func route(words []string) (r Route) {
-	for i := 1; i+1 < len(words); i += 2 {
+	for i := range len(words) - 1 {
 		switch words[i] {
 		case "via":
 			r.Via = netip.MustParseAddr(words[i+1])

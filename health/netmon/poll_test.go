@@ -16,20 +16,24 @@ func TestGuess(t *testing.T) {
 		{"none", "", nil, ""},
 		{"no default route", "en0 192.168.1.20/24", nil, "en0 192.168.1.20/24"},
 		{
-			"IPv4", "en0 192.168.1.20/24\nen1 10.0.0.1/24", map[string]string{"203.0.113.1": "192.168.1.20"},
+			"IPv4", "en0 192.168.1.20/24\nen1 10.0.0.1/24",
+			map[string]string{"203.0.113.1": "192.168.1.20"},
 			"en0 192.168.1.20/24\nen1 10.0.0.1/24\ndefault dev en0",
 		},
 		{
-			"both", "en0 192.168.1.20/24 2001:db8:ffff::20/64\nutun3 10.8.0.2/32", map[string]string{"203.0.113.1": "10.8.0.2", "2001:db8::1": "2001:db8:ffff::20"},
+			"both", "en0 192.168.1.20/24 2001:db8:ffff::20/64\nutun3 10.8.0.2/32",
+			map[string]string{"203.0.113.1": "10.8.0.2", "2001:db8::1": "2001:db8:ffff::20"},
 			"en0 192.168.1.20/24 2001:db8:ffff::20/64\nutun3 10.8.0.2/32\ndefault dev utun3\ndefault v6 dev en0",
 		},
 		{"source is of no interface", "en0 192.168.1.20/24", map[string]string{"203.0.113.1": "127.0.0.1"}, "en0 192.168.1.20/24"},
 		{
-			"a laboratory of documentation addresses", "en0 203.0.113.20/24", map[string]string{"203.0.113.1": "203.0.113.20"},
+			"a laboratory of documentation addresses", "en0 203.0.113.20/24",
+			map[string]string{"203.0.113.1": "203.0.113.20"},
 			"en0 203.0.113.20/24",
 		},
 		{
-			"the same with a default route", "en0 203.0.113.20/24", map[string]string{"203.0.113.1": "203.0.113.20", "198.51.100.1": "203.0.113.20"},
+			"the same with a default route", "en0 203.0.113.20/24",
+			map[string]string{"203.0.113.1": "203.0.113.20", "198.51.100.1": "203.0.113.20"},
 			"en0 203.0.113.20/24\ndefault dev en0",
 		},
 	} {
