@@ -38,8 +38,10 @@ type Delivery struct {
 	// second transaction only when the upstream takes fewer recipients at a
 	// time than there are.
 	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
-	Hurry     bool            // another upstream is usable: set-up must be quick
-	GiveUp    <-chan struct{} // closed when the upstream was found dead meanwhile: ends the wait for the reply to MAIL, but no AUTH under way
+	Hurry     bool // another upstream is usable: set-up must be quick
+	// GiveUp is closed when the upstream was found dead meanwhile. It ends the
+	// wait for the reply to MAIL, but no AUTH under way, which Deliver then awaits.
+	GiveUp <-chan struct{}
 	// OnQuiet is called each time that until the reply to MAIL there was no
 	// progress for Quiet: no octet from the peer, no step of the set-up done. An
 	// upstream that was silent for longer last time, and then went on, is given
