@@ -207,12 +207,12 @@ func TestProbeVerdict(t *testing.T) {
 		},
 		{
 			"587 and 25 are blocked", `
+			work smtp://mail.one.example:25 192.0.2.1=silent
 			work smtp://mail.one.example 192.0.2.1=silent
 			work smtps://mail.one.example 192.0.2.1=ok
-			work smtp://mail.one.example:25 192.0.2.1=silent
 			home smtp://mail.two.example 192.0.2.2=silent 192.0.2.3=silent
 			home smtps://mail.two.example 192.0.2.2=ok 192.0.2.3=ok`, nil, "online",
-			[]string{"This network seems to block ports 587 and 25; 465 works.", "Mail can leave by work and home."},
+			[]string{"This network seems to block ports 25 and 587; 465 works.", "Mail can leave by work and home."},
 			[]string{"works by mail.one.example:465", "works by mail.two.example:465"},
 		},
 		{
@@ -283,6 +283,12 @@ func TestProbeVerdict(t *testing.T) {
 			home smtps://mail.two.example 192.0.2.2=ok`, nil, "online",
 			[]string{"This network intercepts port 587: somebody else answers there; 465 works.", "Mail can leave by work and home."},
 			[]string{"works by mail.one.example:465", "works by mail.two.example:465"},
+		},
+		{
+			"587 of one host is its own affair", `
+			work smtp://mail.one.example 192.0.2.1=stripped
+			work smtps://mail.one.example 192.0.2.1=ok`, nil, "online",
+			[]string{"Mail can leave by work."}, []string{"works by mail.one.example:465"},
 		},
 		{
 			"two hosts have a wrong certificate", `

@@ -182,7 +182,8 @@ func TestExamineLogsInOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inTown(t, map[string]string{host: "192.0.2.1", "two.example": "192.0.2.2"}, func(w *town) {
-				first := sink.Options{TLS: id.Server, Implicit: true, Users: map[string]string{"ann": secret}}
+				// It comes second, so that the other one is asked if it can be.
+				first := sink.Options{TLS: id.Server, Implicit: true, Users: map[string]string{"ann": secret}, Faults: faults(t, "greeting=delay 1s")}
 				c.second.Users = map[string]string{"ann": secret}
 				w.opens("192.0.2.1:465", first)
 				w.opens("192.0.2.2:587", c.second)

@@ -51,6 +51,8 @@ func TestVerdictByPlace(t *testing.T) {
 		{Rcpt, "550 5.1.1 <bob@example.com>: no such user here; your IP address 192.0.2.1 is listed in zen.spamhaus.org", Bounce, ScopeRecipient},
 		{Rcpt, "550 5.1.1 <bob@example.com>: user not local", Bounce, ScopeRecipient},
 		{Rcpt, "551 User not local; please try <bob@example.org>", Bounce, ScopeRecipient},
+		{Rcpt, "551 <bob@example.com> is not on our network", Bounce, ScopeRecipient},
+		{Rcpt, "521 not on our network", Bounce, ScopeRecipient},
 		{Rcpt, "550 <bob@example.com>: mailbox not local", Bounce, ScopeRecipient},
 		{Rcpt, "550 <bob@example.com> User not listed in public Name & Address Book, asks host [192.0.2.1]", Bounce, ScopeRecipient},
 		{Rcpt, "550 5.2.1 <bob@example.com>: mailbox disabled, blacklisted by your IP address", Bounce, ScopeRecipient},
