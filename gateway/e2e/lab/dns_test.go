@@ -7,71 +7,83 @@ import (
 	"time"
 )
 
-// TestNameServers: the network is fine but for its name server.
+// TestNameServers: the network is fine but for its name server. Where the
+// providers are is known from before, and each proves by its certificate that
+// it is still there.
 func TestNameServers(t *testing.T) {
 	l := need(t)
-	t.Cleanup(func() { l.guest.dns.be(right) })
+	t.Cleanup(func() { must(t, l.quiet()) })
 	l.in(t, l.home)
 	g := l.start(t, l.first(), l.second())
 	g.waitUp("a", "b")
-	waiting := func() []string {
-		l.out(t)
-		l.guest.dns.be(right)
-		tokens := g.submit(5, 1, 1000)
-		g.offline(5 * time.Second)
-		return tokens
-	}
 	for _, s := range []struct {
-		name  string
-		mood  mood
-		first time.Duration
+		name string
+		mood mood
 	}{
-		{"name server is dead, addresses known", dead, 6 * time.Second},
-		{"name server takes 3 s", dawdling, 3*time.Second + 1500*time.Millisecond},
+		{"name server is dead, addresses known", dead},
+		{"name server takes 3 s, addresses known", dawdling},
+		{"name server lies, addresses known", lying},
+		{"name server denies all, addresses known", denying},
 	} {
-		l.play(t, scenario{name: s.name, first: s.first, round: func() outcome {
-			tokens := waiting()
+		l.play(t, scenario{name: s.name, first: 2 * time.Second, round: func() outcome {
+			l.out(t)
 			l.guest.dns.be(s.mood)
+			tokens := g.submit(5, 1, 1000)
+			g.offline(5 * time.Second)
 			return outcome{tokens: tokens, since: l.in(t, l.guest)}
 		}})
 	}
-	l.play(t, scenario{name: "name server lies, then does not", first: 3 * time.Second, round: func() outcome {
-		tokens := waiting()
+	l.play(t, scenario{name: "portal by name server alone, nothing else is let out", first: 3 * time.Second, round: func() outcome {
+		l.out(t)
+		tokens := g.submit(5, 1, 1000)
 		l.guest.dns.be(lying)
+		must(t, l.guest.trouble(captive("")))
 		l.in(t, l.guest)
 		note := g.captive(tokens)
 		l.guest.dns.be(right)
+		must(t, l.guest.calm())
 		return outcome{tokens: tokens, since: time.Now(), note: note}
-	}})
-	l.play(t, scenario{name: "name server denies all, then does not", first: 3 * time.Second, round: func() outcome {
-		tokens := waiting()
-		l.guest.dns.be(denying)
-		l.in(t, l.guest)
-		time.Sleep(3 * time.Second) // of denial
-		since := time.Now()
-		l.guest.dns.be(right)
-		return outcome{tokens: tokens, since: since}
 	}})
 }
 
-// TestDeadNameServerFromTheStart: nothing was ever known.
-func TestDeadNameServerFromTheStart(t *testing.T) {
+// TestNameServersFromTheStart: the same when nothing was ever known.
+func TestNameServersFromTheStart(t *testing.T) {
 	l := need(t)
-	t.Cleanup(func() { l.guest.dns.be(right) })
-	l.play(t, scenario{name: "name server is dead from the start, then well", first: 3 * time.Second, round: func() outcome {
-		l.guest.dns.be(dead)
-		l.in(t, l.guest)
+	t.Cleanup(func() { must(t, l.quiet()) })
+	for _, s := range []struct {
+		name  string
+		mood  mood
+		first time.Duration // from the moment that it is well
+	}{
+		// A question that got no answer is asked again after 5 s (resolv.conf(5)).
+		{"name server is dead from the start, then well", dead, 5*time.Second + 1500*time.Millisecond},
+		{"name server lies from the start, then does not", lying, 3 * time.Second},
+		{"name server denies all from the start, then does not", denying, 3 * time.Second},
+	} {
+		l.play(t, scenario{name: s.name, first: s.first, round: func() outcome {
+			l.guest.dns.be(s.mood)
+			l.in(t, l.guest)
+			g := l.start(t, l.first(), l.second())
+			defer func() { must(t, g.end()) }()
+			tokens := g.submit(5, 1, 1000)
+			_, known := g.until(30*time.Second, func(s status) bool { return !s.Network.Online })
+			if !known {
+				t.Errorf("%s: the status never called it anything but online: %+v", s.name, g.status().Network)
+			}
+			note := "called " + g.status().Network.State
+			l.guest.dns.be(right)
+			o := outcome{tokens: tokens, since: time.Now(), note: note}
+			l.mail.wait(tokens, 30*time.Second)
+			return o
+		}})
+	}
+	l.play(t, scenario{name: "name server takes 3 s, from the start", first: 3*time.Second + 1500*time.Millisecond, round: func() outcome {
+		l.guest.dns.be(dawdling)
+		l.out(t)
 		g := l.start(t, l.first(), l.second())
 		defer func() { must(t, g.end()) }()
 		tokens := g.submit(5, 1, 1000)
-		after, ok := g.until(30*time.Second, func(s status) bool { return !s.Network.Online })
-		note := "called offline after " + short(after.Round(100*time.Millisecond))
-		if !ok {
-			t.Errorf("the status never called it offline, but %+v", g.status().Network)
-			note = "never called offline"
-		}
-		l.guest.dns.be(right)
-		o := outcome{tokens: tokens, since: time.Now(), note: note}
+		o := outcome{tokens: tokens, since: l.in(t, l.guest)}
 		l.mail.wait(tokens, 30*time.Second)
 		return o
 	}})

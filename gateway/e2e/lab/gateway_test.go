@@ -191,6 +191,14 @@ func (g *gateway) status() (s status) {
 	return s
 }
 
+// retry asks for all mail at once, as a person would.
+func (g *gateway) retry() {
+	g.t.Helper()
+	if out, err := exec.Command(g.lab.bin, "queue", "retry", "--all", "--config", g.conf).CombinedOutput(); err != nil {
+		g.t.Errorf("mailroam queue retry: %v: %s", err, out)
+	}
+}
+
 // until polls the status of the other process, and says after how long it was
 // as wanted; ok is false when it never was.
 func (g *gateway) until(within time.Duration, wanted func(status) bool) (took time.Duration, ok bool) {

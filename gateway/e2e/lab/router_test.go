@@ -9,9 +9,9 @@ import (
 	"mailroam/gateway/sink"
 )
 
-// giveUp is how long a session with nobody at the other end may be held, with a
-// little for sending the message anew.
-const giveUp = 30*time.Second + 2*time.Second
+// giveUp is how long a session with nobody at the other end may be held; then
+// the upstream cools down for 5 s, and the message is sent anew.
+const giveUp = 30*time.Second + 5*time.Second + 2*time.Second
 
 // TestRouterForgets: the router has forgotten the session and says nothing.
 func TestRouterForgets(t *testing.T) {
