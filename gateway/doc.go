@@ -1,5 +1,6 @@
 // Package gateway reads the configuration, puts the parts together, and starts
-// and stops them in order. Nothing is decided here.
+// and stops them in order. Nothing is decided here but what the findings of a
+// probe mean to a person.
 //
 //	store ─▶ network ─▶ health ─▶ dispatch ─▶ alerts ─▶ control socket ─▶ listeners      start
 //	store ◀─ network ◀─ health ◀─ dispatch ◀─ alerts ◀─ control socket ◀─ listeners      stop

@@ -288,7 +288,8 @@ func TestProbeVerdict(t *testing.T) {
 			"587 of one host is its own affair", `
 			work smtp://mail.one.example 192.0.2.1=stripped
 			work smtps://mail.one.example 192.0.2.1=ok`, nil, "online",
-			[]string{"Mail can leave by work."}, []string{"works by mail.one.example:465"},
+			[]string{"Mail can leave by work."},
+			[]string{"works by mail.one.example:465"},
 		},
 		{
 			"two hosts have a wrong certificate", `
