@@ -26,8 +26,8 @@
 // The [Watcher] is level-triggered. Events only say that it is time to look;
 // what is told is always the difference between the newest snapshot and the one
 // told before, so a listener that takes its time misses nothing but what is no
-// longer true. The one thing a look cannot see is that something was lost and
-// came back in between: [Interface.Lives] counts that from the events.
+// longer true. The one thing a look cannot see is that an address or a route was
+// lost and came back in between: [Interface.Lives] counts that from the events.
 //
 // Linux has the events. Elsewhere, and where the kernel gives none, the Watcher
 // looks every ten seconds, and learns of default routes by asking the kernel

@@ -2,7 +2,6 @@ package netmon
 
 import (
 	"maps"
-	"net"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -57,7 +56,7 @@ func follow() (<-chan event, func(), error) {
 			select {
 			case u, open := <-links:
 				if ok = open; ok {
-					e, news = k.link(int(u.Header.Type), int(u.Family), *u.Attrs())
+					e, news = k.link(u)
 				}
 			case u, open := <-addrs:
 				if ok = open; ok {
@@ -98,25 +97,16 @@ type kernel struct {
 	routes   func() ([]hop, error) // asks for all
 }
 
-type link struct {
-	name        string
-	up, running bool
-}
-
 func newKernel() (*kernel, error) {
 	k := &kernel{links: map[int]link{}, routes: dumpRoutes}
-	links, err := net.Interfaces()
+	links, err := dumpLinks()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range links {
-		k.links[l.Index] = newLink(l.Name, l.Flags)
+		k.links[l.index] = l
 	}
 	return k, k.reload()
-}
-
-func newLink(name string, f net.Flags) link {
-	return link{name: name, up: f&net.FlagUp != 0, running: running(f)}
 }
 
 // reload asks for the default routes: the kernel is silent about the IPv4
@@ -138,27 +128,29 @@ func (k *kernel) reload() error {
 // lost is the loss of something of an interface.
 func (k *kernel) lost(dev int) event { return event{lost: k.links[dev].name} }
 
-// link takes RTM_NEWLINK and RTM_DELLINK. Most of them are no news: drivers
-// tell of scans and statistics with them, bridges of their ports.
-func (k *kernel) link(message, family int, a netlink.LinkAttrs) (event, bool) {
-	if family != unix.AF_UNSPEC || a.Flags&net.FlagLoopback != 0 {
+// link takes RTM_NEWLINK and RTM_DELLINK. One that changes nothing that is seen
+// here may mean that the carrier was away too short to be told of: the look sees
+// that by the count. A bridge tells of its ports in messages of its own family.
+func (k *kernel) link(u netlink.LinkUpdate) (event, bool) {
+	if u.Family != unix.AF_UNSPEC || u.Flags&unix.IFF_LOOPBACK != 0 {
 		return event{}, false
 	}
-	was := k.links[a.Index]
-	is := newLink(a.Name, a.Flags)
-	if message == unix.RTM_DELLINK {
+	index := int(u.Index)
+	was := k.links[index]
+	is := link{index: index, name: u.Attrs().Name, flags: u.Flags}
+	if u.Header.Type == unix.RTM_DELLINK {
 		is = link{}
-		delete(k.links, a.Index)
+		delete(k.links, index)
 	} else {
-		k.links[a.Index] = is
+		k.links[index] = is
 	}
-	if was.up && !is.up {
-		maps.DeleteFunc(k.defaults, func(h hop, _ bool) bool { return h.dev == a.Index })
+	if was.up() && !is.up() {
+		maps.DeleteFunc(k.defaults, func(h hop, _ bool) bool { return h.dev == index })
 	}
-	if was.running && !is.running {
+	if was.running() && !is.running() {
 		return event{lost: was.name}, true
 	}
-	return event{}, was != is
+	return event{}, true
 }
 
 // addr takes RTM_NEWADDR and RTM_DELADDR.
@@ -205,7 +197,7 @@ func (k *kernel) route(u netlink.RouteUpdate) (event, bool) {
 			continue
 		}
 		delete(k.defaults, h)
-		if l := k.links[h.dev]; l.running && !k.leads(h) {
+		if k.links[h.dev].running() && !k.leads(h) {
 			e = k.lost(h.dev)
 		}
 	}

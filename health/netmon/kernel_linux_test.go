@@ -56,7 +56,7 @@ func TestKernelNetworkComes(t *testing.T) {
 }
 
 // The same address comes back on another network before anybody looked. The
-// control: two looks see no difference, only the events do.
+// control: two looks at the addresses and routes see no difference.
 func TestKernelSwap(t *testing.T) {
 	if !apart(t) {
 		return

@@ -116,14 +116,18 @@ func (l *loop) follow() {
 	l.events, l.stop, l.mute.follow = events, stop, false
 }
 
-// reread looks at the resolver file alone.
+// reread looks at the resolver file alone, unless a look is due: what comes
+// together is told together.
 func (l *loop) reread() {
-	s := l.Snapshot()
-	s.Resolver = l.readResolver(s.Resolver)
 	l.recheck = nil
 	if time.Now().Before(l.until) {
 		l.recheck = time.After(resolverEvery)
 	}
+	if l.soon != nil {
+		return
+	}
+	s := l.Snapshot()
+	s.Resolver = l.readResolver(s.Resolver)
 	l.publish(s, 0)
 }
 

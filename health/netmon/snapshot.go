@@ -27,6 +27,9 @@ type Interface struct {
 	// network. The loss of an IPv6 address counts for nothing by itself, since
 	// temporary ones end all the time (RFC 8981 section 3.4).
 	Lives int `json:"lives"`
+
+	// downs is the kernel's own count of lost carriers, where it has one.
+	downs uint32
 }
 
 // Route leads to the addresses in To.

@@ -6,17 +6,17 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // newSystem follows the kernel over rtnetlink. Where that is forbidden (a
 // sandbox without AF_NETLINK, Android) it polls.
 func newSystem() system {
-	s := system{look: working(dump, poll), clock: newClock()}
-	if _, _, err := dump(); err == nil {
-		s.follow = follow
+	if _, _, err := dump(); err != nil {
+		return system{look: working(poll), clock: newClock()}
 	}
-	return s
+	return system{look: dump, follow: follow, clock: newClock()}
 }
 
 // dump asks the kernel for everything, again if it changed meanwhile.
@@ -31,7 +31,7 @@ func dump() (ifs []Interface, routes []Route, err error) {
 }
 
 func dumpOnce() ([]Interface, []Route, error) {
-	links, err := net.Interfaces()
+	links, err := dumpLinks()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -48,12 +48,12 @@ func dumpOnce() ([]Interface, []Route, error) {
 	var ifs []Interface
 	names := map[int]string{}
 	for _, l := range links {
-		if !running(l.Flags) {
+		if !l.running() {
 			continue
 		}
-		names[l.Index] = l.Name
-		if len(addrs[l.Index]) > 0 {
-			ifs = append(ifs, Interface{Name: l.Name, Addrs: addrs[l.Index]})
+		names[l.index] = l.name
+		if len(addrs[l.index]) > 0 {
+			ifs = append(ifs, Interface{Name: l.name, Addrs: addrs[l.index], downs: l.downs})
 		}
 	}
 	hops, err := dumpRoutes()
@@ -68,6 +68,50 @@ func dumpOnce() ([]Interface, []Route, error) {
 		}
 	}
 	return ifs, routes, nil
+}
+
+// link is a network interface, with an address or without.
+type link struct {
+	index int
+	name  string
+	flags uint32
+	downs uint32 // how often its carrier was lost, as the kernel counts
+}
+
+func (l link) up() bool { return l.flags&unix.IFF_UP != 0 }
+
+// running says that it can carry packets to others.
+func (l link) running() bool {
+	return l.flags&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOOPBACK) == unix.IFF_UP|unix.IFF_RUNNING
+}
+
+// dumpLinks does by hand what neither package net nor the library does: it
+// reads the count of lost carriers.
+func dumpLinks() (all []link, err error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		info := nl.DeserializeIfInfomsg(m)
+		attrs, err := nl.ParseRouteAttr(m[info.Len():])
+		if err != nil {
+			return nil, err
+		}
+		l := link{index: int(info.Index), flags: info.Flags}
+		for _, a := range attrs {
+			switch a.Attr.Type {
+			case unix.IFLA_IFNAME:
+				l.name = unix.ByteSliceToString(a.Value)
+			case unix.IFLA_CARRIER_DOWN_COUNT:
+				l.downs = nl.NativeEndian().Uint32(a.Value)
+			}
+		}
+		all = append(all, l)
+	}
+	return all, nil
 }
 
 // usable gives an address that connections can be made from. One that is still
