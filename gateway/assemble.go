@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -65,7 +66,7 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 		u := us[c.Name].relay
 		t := health.Target{
 			Name: c.Name, Account: c.Account(), Addrs: u.Addrs,
-			Probe: func(ctx context.Context) health.Fault { return dispatch.ProbeFault(u.Probe(ctx)) },
+			Probe: func(ctx context.Context) health.Fault { return probe(ctx, u.Probe) },
 			// On this machine nobody can step in between.
 			Unproven: slices.ContainsFunc(c.URLs, func(u UpstreamURL) bool { return u.insecure() && !u.loopback() }),
 		}
@@ -82,6 +83,17 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 func settings(cfg *Config) health.Settings {
 	h := cfg.Health
 	return health.Settings{Interval: h.Interval, Timeout: h.Timeout, Rise: h.Rise, Failback: h.Failback}
+}
+
+// probe asks again when the network changed under it: what was broken off says
+// nothing about the upstream, and health is about to ask anew anyway.
+func probe(ctx context.Context, try func(context.Context) error) health.Fault {
+	for {
+		err := try(ctx)
+		if ctx.Err() != nil || !errors.Is(err, relay.ErrRoamed) {
+			return dispatch.ProbeFault(err)
+		}
+	}
 }
 
 func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Config {
