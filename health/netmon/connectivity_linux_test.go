@@ -136,9 +136,9 @@ func TestAskNetworkManagerIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			silent(t)
+			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			start := time.Now()
 			if got := AskNetworkManager(ctx); got != ConnUnknown {
 				t.Errorf("%q", got)
 			}
