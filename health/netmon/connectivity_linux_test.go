@@ -37,7 +37,7 @@ func busWith(t *testing.T, policy string) (started func() bool) {
 		<servicedir>`+dir+`</servicedir>
 		<policy context="default">`+policy+`</policy>
 	</busconfig>`), 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "nm.service"), []byte("[D-BUS Service]\nName=org.freedesktop.NetworkManager\nExec=/usr/bin/touch "+mark+"\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "nm.service"), []byte("[D-BUS Service]\nName=org.freedesktop.NetworkManager\nExec=/bin/sh -c 'touch "+mark+"; exit 1'\n"), 0o600))
 	cmd := exec.CommandContext(t.Context(), daemon, "--nofork", "--print-address", "--config-file="+config)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
