@@ -172,6 +172,10 @@ func TestSlotIsTakenBackWhileTheDiskIsFull(t *testing.T) {
 		w.wrap = func(s queue.Session) queue.Session { return fullDisk{s, &left} }
 		w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{w.peers["a"], 2} }
 		w.restart(both)
+		w.peers["a"].script = func(int, relay.Delivery) *relay.Result {
+			time.Sleep(time.Millisecond) // longer than it takes to see that the disk is full
+			return nil
+		}
 		for range 10 {
 			w.submit("ann@example.com", "bob@example.net")
 		}
