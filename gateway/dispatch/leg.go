@@ -26,6 +26,7 @@ type leg struct {
 	giveUp  func()        // ends the set-up
 	result  chan relay.Result
 	taker   atomic.Pointer[string] // the upstream that gets the body; nil while that is open
+	silent  string                 // why it was passed over, once it was
 }
 
 // choose lets the body go to u, unless it goes elsewhere. All that could send
@@ -131,6 +132,7 @@ func (t *trip) passOver(l *leg, next *slot) {
 	left := t.slot
 	t.slot = next
 	t.d.passes.Go(func() {
+		l.silent = text + "; " + why
 		l.weigh(<-l.result)
 		left.leave()
 	})
@@ -143,12 +145,23 @@ func (l *leg) weigh(r relay.Result) Judgement {
 	try.Result = r
 	now := l.d.now()
 	j := l.config.Judge(try, now)
-	if f := l.charge(j, now.Time); f.OK() && !r.Served {
+	f := l.charge(j, now.Time)
+	if f.OK() && l.silent != "" && slices.ContainsFunc(r.Rcpts, unanswered) {
+		// What probes ask it answers, so only this keeps the next message from
+		// being held up there as well.
+		f = health.Fault{Kind: health.Session, Reason: l.silent}
+	}
+	if f.OK() && !r.Served {
 		l.open.Cancel() // we broke it off: that says nothing about the upstream
 	} else {
 		l.open.Done(f)
 	}
 	return j
+}
+
+// unanswered says that MAIL was sent and the wait for its reply broken off.
+func unanswered(r relay.RcptResult) bool {
+	return r.Stage == relay.Mail && errors.Is(r.Err, relay.ErrGivenUp)
 }
 
 // answered leaves out the recipients for whom we stopped before the dot: about
