@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,13 +52,10 @@ func (l *lab) second() string {
 	return l.upstream("b", "smtp://mail.provider-b.test:587", "smtps://mail.provider-b.test:465")
 }
 
-// gateways counts them, for the names of their folders.
-var gateways atomic.Int32
-
 // start runs mailroam with these tables until the test ends.
 func (l *lab) start(t *testing.T, tables ...string) *gateway {
 	t.Helper()
-	dir := filepath.Join(l.dir, fmt.Sprintf("gateway-%d", gateways.Add(1)))
+	dir := filepath.Join(l.dir, fmt.Sprintf("gateway-%d", l.gateways.Add(1)))
 	config := fmt.Sprintf("hostname = \"laptop.example.org\"\ndata_dir = %q\n[[listen]]\naddress = %q\n[log]\nlevel = \"debug\"\n", filepath.Join(dir, "data"), door) +
 		strings.Join(tables, "")
 	m, err := peers.StartMailroamWhere(l.ctx, l.laptop.dial, l.bin, dir, door, config, l.laptop.wrap()...)
@@ -86,9 +82,6 @@ func (g *gateway) end() error {
 	g.ended = true
 	return g.Close()
 }
-
-// tokens makes every message of a run another one.
-var tokens atomic.Int64
 
 // submit hands in n messages over so many connections side by side, each with
 // size octets of text, and gives their tokens.
@@ -140,7 +133,7 @@ func (g *gateway) hand(n, size int) (accepted []string, err error) {
 	ask(250, "EHLO client.test")
 	filler := strings.Repeat("all work and no play makes a dull lab\r\n", size/39)
 	for range n {
-		token := fmt.Sprintf("t%06d", tokens.Add(1))
+		token := fmt.Sprintf("t%06d", g.lab.tokens.Add(1))
 		ask(250, "MAIL FROM:<"+sender+"@example.com>")
 		ask(250, "RCPT TO:<bob@example.net>")
 		ask(354, "DATA")
@@ -213,12 +206,13 @@ func (g *gateway) until(within time.Duration, wanted func(status) bool) (took ti
 	}
 }
 
-// waitUp waits until the named upstreams are up and get mail by their place.
+// waitUp waits until the named upstreams get mail by their place: they are up,
+// or only a delivery can show that they are.
 func (g *gateway) waitUp(names ...string) {
 	g.t.Helper()
 	_, ok := g.until(30*time.Second, func(s status) bool {
 		for _, u := range s.Upstreams {
-			if slices.Contains(names, u.Name) && (u.State != "up" || !u.Preferred) {
+			if slices.Contains(names, u.Name) && (u.State != "up" && u.State != "trial" || !u.Preferred) {
 				return false
 			}
 		}

@@ -98,6 +98,13 @@ func (b *inbox) copies(tokens []string) (n int) {
 	return n
 }
 
+// all are the tokens of what has arrived.
+func (b *inbox) all() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.got))
+}
+
 // where counts the messages by the provider they first arrived at.
 func (b *inbox) where(tokens []string) map[string]int {
 	by := map[string]int{}

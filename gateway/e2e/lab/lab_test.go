@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"sync/atomic"
 
 	"mailroam/gateway/e2e/peers"
 )
@@ -27,7 +28,9 @@ type lab struct {
 
 	home, twin, cafe, hotel, broken6, guest, office *network
 
-	lines []*line
+	lines    []*line
+	gateways atomic.Int32 // so far, for the names of their folders
+	tokens   atomic.Int64 // so far: every message of a run is another one
 }
 
 // build lays all cables and starts all servers.

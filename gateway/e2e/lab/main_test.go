@@ -138,6 +138,10 @@ func play(m *testing.M, dir string) int {
 	}
 	code := m.Run()
 	fmt.Print(world.table())
+	if n := world.late(); n > 0 {
+		fmt.Fprintf(os.Stderr, "lab: %d second copies arrived after their scenario\n", n)
+		code = 1
+	}
 	if err := world.close(); err != nil {
 		fmt.Fprintln(os.Stderr, "lab: closing:", err)
 		code = 1

@@ -82,7 +82,7 @@ func TestDeadRouter(t *testing.T) {
 // that the time online then stands still.
 func (g *gateway) unreachable() (note string) {
 	g.t.Helper()
-	after, ok := g.until(40*time.Second, func(s status) bool { return !s.Network.Online })
+	after, ok := g.until(time.Minute, func(s status) bool { return !s.Network.Online })
 	if !ok {
 		g.t.Errorf("the status never spoke of a dead network, but of %+v", g.status().Network)
 		return "never called unreachable"

@@ -94,7 +94,8 @@ func TestSoak(t *testing.T) {
 	}
 	line.add(outcome{tokens: tokens, wait: time.Millisecond, note: fmt.Sprintf(
 		"%d messages, %d networks, drained %s after the end, %d of %d in doubt arrived twice; %v, then %v",
-		len(tokens), steps, short(drained), twice-unexplained, len(doubted), first, last)})
+		len(tokens), steps, short(drained), twice-unexplained, len(doubted), first, last,
+	)})
 	line.first, line.last, line.allowed = nil, nil, twice-unexplained
 	line.end(t)
 	if left > 0 {

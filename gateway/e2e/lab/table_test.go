@@ -22,11 +22,10 @@ type scenario struct {
 
 // outcome is what one round brought.
 type outcome struct {
-	tokens []string  // of all messages
-	since  time.Time // what the times count from
-	wait   time.Duration
-	spare  time.Duration // taken off each time: what the scenario itself makes wait
-	note   string
+	tokens []string      // of all messages
+	since  time.Time     // what the times count from
+	wait   time.Duration // for the mail, a minute by default
+	note   string        // by default where the mail went
 }
 
 // line is what a scenario brought.
@@ -72,8 +71,8 @@ func (r *line) add(o outcome) {
 	mail := r.lab.mail
 	r.lost += mail.wait(o.tokens, cmp.Or(o.wait, time.Minute))
 	if first, last := mail.span(o.tokens); !first.IsZero() {
-		r.first = append(r.first, first.Sub(o.since)-o.spare)
-		r.last = append(r.last, last.Sub(o.since)-o.spare)
+		r.first = append(r.first, first.Sub(o.since))
+		r.last = append(r.last, last.Sub(o.since))
 	}
 	r.tokens = append(r.tokens, o.tokens...)
 	if note := cmp.Or(o.note, places(mail.where(o.tokens))); !slices.Contains(r.notes, note) {
@@ -91,6 +90,15 @@ func (r *line) end(t *testing.T) {
 	r.failed = t.Failed() && !r.wasFailed || r.failed
 	r.lab.lines = append(r.lab.lines, r)
 	t.Log(r.text())
+}
+
+// late counts the copies that came when their line had been judged already.
+func (l *lab) late() int {
+	n := l.mail.copies(l.mail.all())
+	for _, r := range l.lines {
+		n -= r.copies
+	}
+	return n
 }
 
 func (r *line) judge(t *testing.T, whole bool) {
