@@ -1,26 +1,46 @@
-// Package health keeps, for each upstream, whether it can be used now. It
-// knows no SMTP: it is told faults and is given a probe to call.
+// Package health keeps, for each upstream, whether it can be used now, and of
+// the network, whether it is to blame. It knows no SMTP: it is told faults and
+// changes of the network, and is given a probe to call.
 //
-// An upstream is usable when two machines agree. Reach is about getting there;
-// probes and deliveries move it:
+// An upstream is usable when a route leads to it and two machines agree. Reach
+// is about getting there; probes and deliveries move it:
 //
-//	unknown ─pass▶ up ─probe fails▶ suspect ─probe fails▶ down ─pass▶ up
-//	unknown ─probe fails▶ suspect ─pass▶ up
+//	unknown ─pass▶ up ─probe fails, or quiet▶ suspect ─probe fails▶ down ─pass▶ up
+//	unknown ─probe fails, or quiet▶ suspect ─pass▶ up
 //	a delivery's network or identity fault ▶ down, at once
+//	any ─another network▶ unknown
 //
 // After down an upstream takes waiting mail on its first pass, but owes some
-// more until it is preferred again. The breaker is about being served; only
-// deliveries move it, and no probe clears it:
+// more, and perhaps time (Failback), until it is preferred again. The breaker
+// is about being served; only deliveries move it, and no probe clears it:
 //
 //	closed ─failure▶ open(until) ─time▶ trial(one delivery) ─served▶ closed
 //	                   ▲──── failed: the cool-down grows ────┘
+//	open, for a session or the place we were in ─another network▶ closed
 //
 // Opposite results reset what was counted. What was cancelled counts neither
-// way. Every observation carries the generation it began in, and one of an
-// older generation is dropped: it speaks of a state that is over.
+// way. Every observation carries the generation it began in, which another
+// network raises. One of an older generation is dropped, since it speaks of a
+// state that is over, but for what was told about the account, its quota or a
+// policy: that holds anywhere.
 //
-// The decisions (tracker, breaker, pace) are pure functions of what is known,
-// what was seen and now; Monitor is the loop round them. Deadlines are
-// wall-clock times, looked at again every few seconds, so that a machine that
-// slept wakes up with them due.
+// The network has a state of its own (Outlook). That no route leads to any
+// upstream is certain, and then nothing is probed until Monitor.Network tells
+// of a change. The others are inferred from what each upstream showed last in
+// this network, so they may be wrong, and probes go on until one passes:
+//
+//	         ─no route to any upstream▶ offline ─a route▶ online
+//	online ──┼─nobody answers, and it is not they▶ unreachable ─┐
+//	  ▲      ├─somebody else answers in their place▶ portal ────┤
+//	  │      └─all certificates are of another time▶ clock ─────┤
+//	  └──────────────── one upstream answers ───────────────────┘
+//
+// In all but online time stands still, and when an inferred one ends, what
+// failed through it is forgiven. Without a reason to blame the network, faults
+// are charged to the upstreams.
+//
+// The decisions (tracker, breaker, pace, infer, routed) are pure functions of
+// what is known, what was seen and now; Monitor is the loop round them.
+// Deadlines are wall-clock times, looked at again every few seconds, so that a
+// machine that slept wakes up with them due.
 package health

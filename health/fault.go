@@ -10,8 +10,8 @@ import (
 type Kind string
 
 // The kinds. Network and identity faults are seen by probes too, so reach
-// keeps them and a passing probe clears them; the others open the breaker,
-// which no probe clears.
+// keeps them and a passing probe clears them, and so it is with all that has a
+// Sign; the others open the breaker, which no probe clears.
 const (
 	None     Kind = ""         // no fault
 	Network  Kind = "network"  // DNS, TCP, greeting, EHLO

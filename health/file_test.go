@@ -75,6 +75,21 @@ func TestUnreadableFile(t *testing.T) {
 	}
 }
 
+// The file of a version that knew nothing of networks.
+func TestOldFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "health.json")
+	old := `{"version": 1, "saved": "2026-01-02T03:04:05Z", "odometer": 3600000000000, "upstreams": {
+	 "a": {"reach": "up", "since": "2026-01-02T03:00:00Z", "last_good": "2026-01-02T03:04:00Z",
+	  "breaker": {"kind": "policy", "reason": "554 no", "since": "2026-01-02T03:04:00Z", "until": "2100-01-02T03:19:00Z", "failures": 1}}}}`
+	if err := os.WriteFile(file, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := New(Options{Targets: []Target{{Name: "a"}}, File: file})
+	if s := m.Status()[0]; s.State != Cooling || s.Why != "554 no" || m.Odometer() != time.Hour {
+		t.Errorf("%+v after %v", s, m.Odometer())
+	}
+}
+
 // crash gives what a new start would find, without an end of the old one.
 func crash(m *Monitor, account string) *Monitor {
 	return New(Options{Targets: []Target{{Name: "a", Account: account}}, File: m.opts.File})

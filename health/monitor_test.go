@@ -54,7 +54,8 @@ func (s *server) probe(ctx context.Context) Fault {
 	return s.fault
 }
 
-// bubble runs f with a monitor of two upstreams, a before b, both up.
+// bubble runs f with a monitor of two upstreams, a before b, both up. What
+// else a test wants to say of them it puts in opts.Targets.
 type bubble struct {
 	*Monitor
 	t    *testing.T
@@ -66,7 +67,9 @@ func inBubble(t *testing.T, opts Options, f func(b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, logs: &bytes.Buffer{}}
-		opts.Targets = []Target{{Name: "a", Probe: b.a.probe}, {Name: "b", Probe: b.b.probe}}
+		opts.Targets = append([]Target{}, append(opts.Targets, make([]Target, 2-len(opts.Targets))...)...)
+		opts.Targets[0].Name, opts.Targets[0].Probe = "a", b.a.probe
+		opts.Targets[1].Name, opts.Targets[1].Probe = "b", b.b.probe
 		opts.Log = slog.New(slog.NewTextHandler(b.logs, nil))
 		b.Monitor = New(opts)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -603,6 +606,13 @@ func TestClockSetBack(t *testing.T) {
 		}
 		if d := until.Sub(b.upstreams["a"].Breaker.Until); d != day {
 			t.Errorf("the end of the cooling moved by %v", d)
+		}
+		for what, at := range map[string]time.Time{
+			"the state of the network": b.Monitor.outlook.Since, "the last sign of it": b.proved, "the last change of the routes": b.upstreams["a"].routedSince,
+		} {
+			if d := time.Until(at); d > 2*time.Second-day || d < -2*time.Second-day {
+				t.Errorf("%s moved to %v", what, d)
+			}
 		}
 		b.mu.Unlock()
 	})

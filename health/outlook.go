@@ -65,7 +65,6 @@ func (m *Monitor) Network(d netmon.Delta) {
 	}
 	if d.Major {
 		m.outlook.Generation++
-		m.proved = time.Time{}
 	}
 	if changed := m.judge(now); changed || d.Major {
 		m.logOutlook(d.Why)
@@ -112,7 +111,6 @@ func (m *Monitor) judge(now time.Time) bool {
 	changed := m.outlook.State != was.State
 	if changed {
 		m.outlook.Since = now
-		m.odometer.look(time.Now(), m.isOnline())
 		m.notify()
 		m.poke()
 	}
@@ -143,8 +141,7 @@ func (m *Monitor) relieve(u *upstream, before tracker, now time.Time) {
 // hit says that the network may be why an upstream is gone. One that was gone
 // while another still answered is so by itself.
 func (m *Monitor) hit(t tracker) bool {
-	gone := t.Reach == suspect || t.Reach == down
-	return gone && (t.Kind == Network || t.Kind == Identity) && !t.Since.Before(m.proved)
+	return (t.Reach == suspect || t.Reach == down) && !t.Since.Before(m.proved)
 }
 
 // logOutlook logs the one line that a change of the network is, with what

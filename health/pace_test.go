@@ -54,6 +54,15 @@ func TestPaceOfDown(t *testing.T) {
 	}
 }
 
+func TestPaceUnderAPortal(t *testing.T) {
+	begin := time.Unix(1e9, 0)
+	for i, g := range walk(downPace(begin, begin), tracker{Reach: down}, demand{wanted: true, portal: true}, time.Minute, 500) {
+		if g > 2*time.Second || g < 1600*time.Millisecond {
+			t.Fatalf("gap %d is %v", i, g)
+		}
+	}
+}
+
 func TestPaceOfUp(t *testing.T) {
 	begin := time.Unix(1e9, 0)
 	near := func(got, want time.Duration) bool { return got <= want && got >= want*8/10 }
@@ -70,6 +79,29 @@ func TestPaceOfUp(t *testing.T) {
 	for _, tr := range []tracker{{Reach: suspect}, {Reach: up, Owed: 1}} {
 		if gaps := walk(p, tr, demand{served: begin.Add(time.Hour)}, time.Minute, 20); gaps[0] > time.Second || gaps[19] > time.Second {
 			t.Errorf("%+v: gaps are %v, want a second", tr, gaps)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		p      pace
+		t      tracker
+		d      demand
+		within time.Duration
+	}{
+		{"up for hours", upPace(begin, begin, 15*time.Minute), tracker{Reach: up}, demand{}, time.Minute},
+		{"down for hours", newPace(begin, begin, idleDown, idleDown, 1), tracker{Reach: down}, demand{}, time.Second},
+	} {
+		c.p.last = begin
+		if due := c.p.due(c.t, c.d, time.Minute); due.Sub(begin) <= c.within {
+			t.Errorf("%s: due after %v unasked", c.name, due.Sub(begin))
+		}
+		c.p.early = true
+		if due := c.p.due(c.t, c.d, time.Minute); due.Sub(begin) != c.within {
+			t.Errorf("%s: asked early, and due after %v, want %v", c.name, due.Sub(begin), c.within)
+		}
+		c.p.probed(c.t, begin.Add(c.within))
+		if due := c.p.due(c.t, c.d, time.Minute); due.Sub(begin) <= 2*c.within {
+			t.Errorf("%s: early twice", c.name)
 		}
 	}
 	never := downPace(begin, time.Time{})

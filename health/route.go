@@ -17,7 +17,7 @@ func routed(t Target, network netmon.Snapshot) bool {
 			return true
 		}
 	}
-	return len(addrs) == 0 && (isLocal(t) || leads(network))
+	return len(addrs) == 0 && (isLocal(t) || network.Leads())
 }
 
 // isLocal says that a target is on this machine, and so no witness of any
@@ -56,21 +56,6 @@ func addresses(t Target) []netip.Addr {
 		addrs = append(addrs, a.Unmap())
 	}
 	return addrs
-}
-
-// leads says that there is a network at all.
-func leads(s netmon.Snapshot) bool {
-	for _, r := range s.Routes {
-		if r.To.Bits() == 0 {
-			return true
-		}
-	}
-	for _, i := range s.Interfaces {
-		if len(i.Addrs) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // route looks whether a route leads to u now. Its addresses may have become

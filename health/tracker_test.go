@@ -13,6 +13,7 @@ var (
 	served     = observation{}
 	cut        = observation{fault: Fault{Kind: Network, Reason: "cut"}}
 	unproven   = observation{fault: Fault{Kind: Identity, Reason: "wrong name"}}
+	portal     = observation{fault: Fault{Kind: Session, Reason: "a foreign greeting", Sign: Imposture}}
 	busy       = observation{fault: Fault{Kind: Session, Reason: "421 busy"}}
 	full       = observation{fault: Fault{Kind: Quota, Reason: "452 quota"}}
 )
@@ -46,6 +47,7 @@ func TestReach(t *testing.T) {
 		{"and paid", up, 1, []observation{fails, pass, pass, pass}, up, Ready},
 		{"a delivery's network fault", up, 0, []observation{cut}, down, Unusable},
 		{"a delivery's identity fault", unknown, 0, []observation{unproven}, down, Unusable},
+		{"a delivery that met somebody else", up, 0, []observation{portal}, down, Unusable},
 		{"a probe clears it", up, 0, []observation{cut, pass}, up, Returning},
 		{"a delivery that goes on does not", up, 0, []observation{cut, served}, down, Unusable},
 		{"refused mail is no matter of reach", up, 0, []observation{busy}, up, Unusable},

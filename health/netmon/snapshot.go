@@ -56,8 +56,9 @@ func newSnapshot(ifs []Interface, routes []Route, resolver string) Snapshot {
 	slices.SortFunc(routes, func(a, b Route) int {
 		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Dev, b.Dev), a.Via.Compare(b.Via))
 	})
-	// Several routing tables may hold the same route.
-	return Snapshot{Interfaces: ifs, Routes: slices.Compact(routes), Resolver: resolver}
+	// Several routing tables may hold the same route. No interface is a finding
+	// too, and told from nil, which is no look at all.
+	return Snapshot{Interfaces: append([]Interface{}, ifs...), Routes: slices.Compact(routes), Resolver: resolver}
 }
 
 func (s Snapshot) equal(t Snapshot) bool {
