@@ -41,7 +41,7 @@ const (
 	NoSign     Sign = ""
 	DeadDNS    Sign = "dns"    // no name server answers; an NXDOMAIN is an answer
 	Imposture  Sign = "portal" // somebody else answers: wrong certificate, STARTTLS gone, a foreign banner
-	Web        Sign = "web"    // a web server answers in clear, or the name leads into private space
+	Web        Sign = "web"    // a web server answers in clear, or the name leads into private space as it never did
 	WrongClock Sign = "clock"  // the certificate is the right one, at another time
 )
 

@@ -108,6 +108,7 @@ func (r *race) run(ctx, searching context.Context) outcome {
 				return o
 			}
 			delete(r.runners, o.candidate)
+			o.fault.moved = slices.ContainsFunc(r.hosts[r.endpoints[o.endpoint].Host].old, isPublic)
 			r.blame(o)
 		case l := <-r.answers:
 			r.answered(l)

@@ -201,6 +201,32 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
+// TestMoved: a name that leads into private space is a portal's sign only where
+// it led to the Internet before; it may always have been a smart host at home.
+func TestMoved(t *testing.T) {
+	id, wrong := identity(t, host), identity(t, "portal.example")
+	for known, want := range map[string]Sign{v4: Web, "192.168.9.9": Imposture, "": Imposture} {
+		inInternet(t, Options{Endpoints: []Endpoint{{Mode: Implicit, Host: host, Port: "465", Roots: id.Roots}}}, func(n *internet) {
+			n.serve(sink.Options{TLS: wrong.Server, Implicit: true}, "10.0.0.1:465")
+			if known != "" {
+				n.serve(sink.Options{TLS: id.Server, Implicit: true}, known+":465")
+				n.setName(host, name{addrs: []string{known}})
+				if err := n.up.Probe(n.t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				n.hole(known + ":465")
+			}
+			n.setName(host, name{addrs: []string{"10.0.0.1"}})
+			ctx, cancel := context.WithTimeout(n.t.Context(), 5*time.Second)
+			defer cancel()
+			fault, _ := errors.AsType[*Error](n.up.Probe(ctx))
+			if fault == nil || fault.Sign() != want {
+				t.Errorf("known at %q: %v has the sign %q, want %q", known, fault, fault.Sign(), want)
+			}
+		})
+	}
+}
+
 // TestAddrs: what the configuration says and what worked, asked of nobody.
 func TestAddrs(t *testing.T) {
 	es := append(inClear("587", "465"), Endpoint{Mode: Insecure, Host: v6, Port: "25"})

@@ -94,6 +94,7 @@ type Error struct {
 	Addr netip.AddrPort
 
 	proven bool // the peer's identity was, before the fault
+	moved  bool // the host was last found in public space
 }
 
 func (e *Error) Error() string {

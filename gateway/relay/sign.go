@@ -22,15 +22,15 @@ const (
 	NoSign     Sign = ""
 	DeadDNS    Sign = "dns"    // no name server answers; an NXDOMAIN is an answer
 	Imposture  Sign = "portal" // somebody else answers: wrong certificate, STARTTLS gone, a foreign greeting
-	Web        Sign = "web"    // a web server answers in clear, or the name leads into private space
+	Web        Sign = "web"    // a web server answers in clear, or the name leads into private space as it never did
 	WrongClock Sign = "clock"  // the certificate is the right one, at another time
 )
 
-// Sign looks at a fault of set-up. From AUTH on it is the upstream who speaks,
-// and there is none.
+// Sign looks at a fault of set-up. Where the peer has proven who it is, and from
+// AUTH on, it is the upstream who speaks, and there is none.
 func (e *Error) Sign() Sign {
 	switch {
-	case e.Stage >= Auth, errors.Is(e.Err, context.Canceled), errors.Is(e.Err, ErrGivenUp), errors.Is(e.Err, ErrRoamed):
+	case e.Stage >= Auth, e.proven, errors.Is(e.Err, context.Canceled), errors.Is(e.Err, ErrGivenUp), errors.Is(e.Err, ErrRoamed):
 		return NoSign
 	case e.Stage == Resolve:
 		return ofLookup(e.Err)
@@ -40,7 +40,7 @@ func (e *Error) Sign() Sign {
 		return Web
 	}
 	switch foreign, private := imposed(e), astray(e.Endpoint, e.Addr); {
-	case foreign && private:
+	case foreign && private && e.moved:
 		return Web
 	case foreign, private && e.Stage == Connect && !noWay(e.Err):
 		// Nobody there may also be a smart host behind a VPN that is not up, so
@@ -104,8 +104,13 @@ func astray(endpoint string, addr netip.AddrPort) bool {
 	if _, literal := netip.ParseAddr(host); err != nil || literal == nil || isLocalName(host) {
 		return false
 	}
-	a := addr.Addr().Unmap()
-	return a.IsPrivate() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || sharedSpace.Contains(a)
+	return addr.IsValid() && !isPublic(addr.Addr())
+}
+
+// isPublic says that an address is one of the Internet's.
+func isPublic(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsValid() && !a.IsPrivate() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && !sharedSpace.Contains(a)
 }
 
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598

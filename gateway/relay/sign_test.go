@@ -67,7 +67,7 @@ func TestSignOfSetUp(t *testing.T) {
 		{"a page where TLS should be", Implicit, good.Roots, func(p *peer) { p.say("<html>") }, TLS, Web},
 		{"a web server's greeting", RequireStartTLS, good.Roots, func(p *peer) { p.say(page) }, Greeting, Web},
 		{"a page for a greeting", Insecure, nil, func(p *peer) { p.say("\t<!DOCTYPE html>\r\n") }, Greeting, Web},
-		{"a page within TLS", Implicit, good.Roots, func(p *peer) { p.secure(good.Server); p.say(page) }, Greeting, Web},
+		{"a page from the upstream itself", Implicit, good.Roots, func(p *peer) { p.secure(good.Server); p.say(page) }, Greeting, NoSign},
 		{"another protocol's greeting", RequireStartTLS, good.Roots, func(p *peer) { p.say("* OK IMAP4\r\n") }, Greeting, Imposture},
 		{"STARTTLS is gone", RequireStartTLS, good.Roots, func(p *peer) { p.opening("250-mx\r\n250 XXXXXXXA\r\n") }, StartTLS, Imposture},
 		{"STARTTLS is refused", RequireStartTLS, good.Roots, func(p *peer) {
@@ -196,11 +196,12 @@ func TestSignOfErrors(t *testing.T) {
 
 		{"wrong certificate", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("192.0.2.1:465")}, Imposture},
 		{"wrong certificate, address not known", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465"}, Imposture},
-		{"wrong certificate in private space", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("192.168.1.1:465")}, Web},
-		{"the same, IPv4 in IPv6", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("[::ffff:192.168.1.1]:465")}, Web},
-		{"the same, unique local", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("[fd00::1]:465")}, Web},
+		{"wrong certificate in private space", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("192.168.1.1:465"), moved: true}, Web},
+		{"the same, where it may well be", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("192.168.1.1:465")}, Imposture},
+		{"the same, IPv4 in IPv6", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("[::ffff:192.168.1.1]:465"), moved: true}, Web},
+		{"the same, unique local", Error{Stage: TLS, Err: wrong, Endpoint: "mx.example.com:465", Addr: addr("[fd00::1]:465"), moved: true}, Web},
 		{"wrong certificate at an address", Error{Stage: TLS, Err: wrong, Endpoint: "192.168.1.1:465", Addr: addr("192.168.1.1:465")}, Imposture},
-		{"STARTTLS gone in private space", Error{Stage: StartTLS, Err: errNoStartTLS, Endpoint: "mx.example.com:587", Addr: addr("10.0.0.1:587")}, Web},
+		{"STARTTLS gone in private space", Error{Stage: StartTLS, Err: errNoStartTLS, Endpoint: "mx.example.com:587", Addr: addr("10.0.0.1:587"), moved: true}, Web},
 		{"a reset in private space", Error{Stage: TLS, Err: fmt.Errorf("%w: %w", errHandshake, syscall.ECONNRESET), Endpoint: "mx.example.com:465", Addr: addr("10.0.0.1:465")}, NoSign},
 		{"a web server at an address", Error{Stage: TLS, Err: web, Endpoint: "192.0.2.1:465"}, Web},
 
