@@ -147,7 +147,7 @@ func TestProbeVerdict(t *testing.T) {
 		portal  = "This looks like a captive portal: somebody else answers in the upstreams' place."
 		beware  = "Open a browser and log in to this network; if there is nothing to log in to, somebody intercepts mail here."
 		none    = "No upstream works."
-		names   = "the certificate names portal.example; issued by Hotel; valid from 2020-01-01 to 2030-01-01"
+		names   = "it names portal.example; issued by itself; valid from 2027-11-22 to 2028-11-22"
 	)
 	for _, c := range []struct {
 		name    string
@@ -174,19 +174,19 @@ func TestProbeVerdict(t *testing.T) {
 		{
 			"the name is misspelt", `work smtps://mial.one.example dns=nxdomain`, nil, "online",
 			[]string{none},
-			[]string{"the name mial.one.example does not exist here; is it spelt right, or known only in another network?"},
+			[]string{"mial.one.example does not resolve: no such name; is the name spelt right, or known only in another network?"},
 		},
 		{
 			"no network", `
 			work smtps://mail.one.example dns=dead
 			home smtp://192.0.2.9 192.0.2.9=noroute`, func(e *evidence) { e.network = netmon.Snapshot{} }, "offline",
 			[]string{"There is no network: no interface but loopback is up and has an address.", join, none},
-			[]string{"the name mail.one.example cannot be looked up: no name server answers", "no route leads there"},
+			[]string{"mail.one.example does not resolve: no name server answers", "no route leads to it"},
 		},
 		{
 			"a network that leads nowhere", `home smtp://192.0.2.9 192.0.2.9=noroute`, nil, "offline",
 			[]string{"There is no network that leads to an upstream: no route does.", "Join another one.", none},
-			[]string{"no route leads there"},
+			[]string{"no route leads to it"},
 		},
 		{
 			"no network, and none is needed", `lan smtp+insecure://127.0.0.1:2525 127.0.0.1=ok`, func(e *evidence) { e.network = netmon.Snapshot{} }, "online",
@@ -196,14 +196,14 @@ func TestProbeVerdict(t *testing.T) {
 		{
 			"nobody on this machine", `lan smtp+insecure://localhost:2525 dns=found 127.0.0.1=refused ::1=refused`, func(e *evidence) { e.network = netmon.Snapshot{} }, "online",
 			[]string{none},
-			[]string{"the connection is refused"},
+			[]string{"it refuses the connection"},
 		},
 		{
 			"DNS is dead", `
 			work smtps://mail.one.example dns=dead
 			home smtp://mail.two.example dns=dead`, nil, "unreachable",
 			[]string{"DNS does not answer: no name can be looked up.", "Check the name servers of this network (/etc/resolv.conf has them), or try another one.", none},
-			[]string{"the name mail.one.example cannot be looked up: no name server answers", "the name mail.two.example cannot be looked up: no name server answers"},
+			[]string{"mail.one.example does not resolve: no name server answers", "mail.two.example does not resolve: no name server answers"},
 		},
 		{
 			"587 and 25 are blocked", `
@@ -231,7 +231,7 @@ func TestProbeVerdict(t *testing.T) {
 			home smtp://mail.two.example dns=found 2001:db8::2=noroute 192.0.2.2=silent
 			home smtps://mail.two.example dns=found 2001:db8::2=noroute 192.0.2.2=silent`, nil, "online",
 			[]string{"This network seems to block port 587; 465 works.", "Mail can leave by work; home does not work."},
-			[]string{"works by mail.one.example:465", "mail.two.example:587: blocked by this network: no answer; mail.two.example:465: no answer"},
+			[]string{"works by mail.one.example:465", "mail.two.example:587: blocked by this network: it does not answer; mail.two.example:465: it does not answer"},
 		},
 		{
 			"refused alike at two hosts", `
@@ -265,7 +265,7 @@ func TestProbeVerdict(t *testing.T) {
 				"This network seems to block port 587.",
 				"Give the upstream another port in urls, if its provider has one (465, 587, 2525, 443), or try another network.", none,
 			},
-			[]string{`mail.one.example:587: blocked by this network: no answer; mail.one.example:465: it refuses us: 554 5.7.1 your address is listed`},
+			[]string{`mail.one.example:587: blocked by this network: it does not answer; mail.one.example:465: it refuses us: 554 5.7.1 your address is listed`},
 		},
 		{
 			"a silent host proves no block", `
@@ -273,7 +273,7 @@ func TestProbeVerdict(t *testing.T) {
 			work smtps://mail.one.example 192.0.2.1=silent
 			home smtps://mail.two.example 192.0.2.2=ok`, nil, "online",
 			[]string{"Mail can leave by home; work does not work."},
-			[]string{"no answer", "works by mail.two.example:465"},
+			[]string{"it does not answer", "works by mail.two.example:465"},
 		},
 		{
 			"587 is intercepted", `
@@ -296,19 +296,19 @@ func TestProbeVerdict(t *testing.T) {
 			work smtps://mail.one.example 192.0.2.1=name
 			home smtp://mail.two.example 192.0.2.2=authority`, nil, "portal",
 			[]string{portal, beware, none},
-			[]string{"wrong certificate: " + names, "wrong certificate, since nobody trusted here vouches for it: " + names},
+			[]string{"it shows a wrong certificate: " + names, "it shows a certificate that nobody trusted here vouches for: " + names},
 		},
 		{
 			"one host has a wrong certificate", `
 			work smtps://mail.one.example 192.0.2.1=name
 			home smtp://mail.two.example 192.0.2.2=ok`, nil, "online",
 			[]string{"Mail can leave by home; work does not work."},
-			[]string{"wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME", "works by mail.two.example:587"},
+			[]string{"it shows a wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME", "works by mail.two.example:587"},
 		},
 		{
 			"the only upstream has a wrong certificate", `work smtps://mail.one.example 192.0.2.1=authority`, nil, "online",
 			[]string{none},
-			[]string{"wrong certificate, since nobody trusted here vouches for it: " + names + "; if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"},
+			[]string{"it shows a certificate that nobody trusted here vouches for: " + names + "; if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"},
 		},
 		{
 			"STARTTLS is gone everywhere", `
@@ -322,7 +322,7 @@ func TestProbeVerdict(t *testing.T) {
 			work smtps://mail.one.example dns=dead
 			home smtp://192.0.2.9 192.0.2.9=noroute`, func(e *evidence) { e.network.Routes = e.network.Routes[:1] }, "offline",
 			[]string{"There is no network that leads to an upstream: no route does.", "Join another one.", none},
-			[]string{"the name mail.one.example cannot be looked up: no name server answers", "no route leads there"},
+			[]string{"mail.one.example does not resolve: no name server answers", "no route leads to it"},
 		},
 		{
 			"the same host twice proves no more", `
@@ -330,33 +330,33 @@ func TestProbeVerdict(t *testing.T) {
 			home smtp://mail.one.example 192.0.2.1=name`, nil, "online",
 			[]string{none},
 			[]string{
-				"wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME",
-				"wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME",
+				"it shows a wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME",
+				"it shows a wrong certificate: " + names + "; if this is no captive portal, correct the host in urls or add ?servername=NAME",
 			},
 		},
 		{
 			"a web server answers", `work smtps://mail.one.example 192.0.2.1=http`, nil, "portal",
 			[]string{portal, beware, none},
-			[]string{"a web server answers there, not a mail server"},
+			[]string{"it is a web server, not a mail server"},
 		},
 		{
 			"the names lead into private space", `
 			work smtps://mail.one.example 10.0.0.1=refused
 			home smtp://mail.two.example 10.0.0.1=silent`, nil, "portal",
 			[]string{portal, beware, none},
-			[]string{"the connection is refused, and the name leads into private space", "no answer, and the name leads into private space"},
+			[]string{"it refuses the connection, and the name leads into private space", "it does not answer, and the name leads into private space"},
 		},
 		{
 			"a smart host behind a VPN", `work smtps://mail.one.example 10.0.0.1=silent`, nil, "online",
 			[]string{none},
-			[]string{"no answer, and the name leads into private space; a portal does that; or does it need a VPN?"},
+			[]string{"it does not answer, and the name leads into private space; a portal does that; or does it need a VPN?"},
 		},
 		{
 			"NetworkManager knows", `
 			work smtps://mail.one.example 192.0.2.1=silent
 			home smtp://mail.two.example 192.0.2.2=silent`, func(e *evidence) { e.manager = netmon.ConnPortal }, "portal",
 			[]string{"This is a captive portal, says NetworkManager.", browser, none},
-			[]string{"no answer", "no answer"},
+			[]string{"it does not answer", "it does not answer"},
 		},
 		{
 			"NetworkManager is wrong", `work smtps://mail.one.example 192.0.2.1=ok`, func(e *evidence) { e.manager = netmon.ConnPortal }, "online",
@@ -368,7 +368,7 @@ func TestProbeVerdict(t *testing.T) {
 			work smtps://mail.one.example 192.0.2.1=http
 			lan smtp+insecure://mail.two.example 192.0.2.2=ok`, nil, "portal",
 			[]string{portal, beware, "Mail can leave by lan; work does not work."},
-			[]string{"a web server answers there, not a mail server", "works by mail.two.example:25"},
+			[]string{"it is a web server, not a mail server", "works by mail.two.example:25"},
 		},
 		{
 			"the clock is wrong", `
@@ -376,14 +376,14 @@ func TestProbeVerdict(t *testing.T) {
 			home smtp://mail.two.example 192.0.2.2=clock`, nil, "clock",
 			[]string{"The certificates are all of another time: is the clock of this machine right? It says 2026-11-22 10:30 UTC.", "Set it if it is not.", none},
 			[]string{
-				"its certificate is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and this machine's clock says 2026-11-22 10:30 UTC",
-				"its certificate is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and this machine's clock says 2026-11-22 10:30 UTC",
+				"it shows a certificate that is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and by this machine's clock that is not now",
+				"it shows a certificate that is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and by this machine's clock that is not now",
 			},
 		},
 		{
 			"one certificate has expired", `work smtps://mail.one.example 192.0.2.1=clock`, nil, "online",
 			[]string{none},
-			[]string{"its certificate is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and this machine's clock says 2026-11-22 10:30 UTC; set the clock, or tell whoever runs the server"},
+			[]string{"it shows a certificate that is right but for the time: it is valid from 2027-11-22 to 2028-11-22, and by this machine's clock that is not now; set the clock, which says 2026-11-22 10:30 UTC, or tell whoever runs the server"},
 		},
 		{
 			"IPv6 is broken", `
@@ -420,12 +420,12 @@ func TestProbeVerdict(t *testing.T) {
 			work smtps://mail.one.example 192.0.2.1=silent
 			home smtp://mail.two.example 192.0.2.2=refused`, nil, "unreachable",
 			[]string{"No upstream can be reached, on different hosts: it is the network, not they.", "Wait, or try another network.", none},
-			[]string{"no answer", "the connection is refused"},
+			[]string{"it does not answer", "it refuses the connection"},
 		},
 		{
 			"the only upstream is down", `work smtps://mail.one.example 192.0.2.1=refused`, nil, "online",
 			[]string{none},
-			[]string{"the connection is refused"},
+			[]string{"it refuses the connection"},
 		},
 		{
 			"the login works", `
@@ -463,7 +463,7 @@ func TestProbeVerdict(t *testing.T) {
 			lan smtp+insecure://mail.two.example 192.0.2.2=ok`, nil, "online",
 			[]string{"Mail can leave by lan; work and home do not work."},
 			[]string{
-				"what answers there speaks no TLS; if it wants STARTTLS, write smtp:// instead of smtps://",
+				"it speaks no TLS; if it wants STARTTLS, write smtp:// instead of smtps://",
 				"it takes the connection and says nothing; if it wants TLS from the start, write smtps://",
 				"works by mail.two.example:25",
 			},
@@ -520,10 +520,10 @@ func TestProbeEndpoints(t *testing.T) {
 	for _, ep := range r.Upstreams[0].Endpoints {
 		got = append(got, fmt.Sprint(ep.Endpoint, " ", ep.Works, ": ", ep.Verdict))
 	}
-	want := `mail.one.example:465 true: works, logged in as ann, but not at 2001:db8::1: no answer
-mail.one.example:587 true: works, but not at 2 of its 3 addresses: the connection is refused
-mail.one.example:25 false: no answer
-mail.one.example:26 false: blocked by this network: no answer
+	want := `mail.one.example:465 true: works, logged in as ann, but not at 2001:db8::1: it does not answer
+mail.one.example:587 true: works, but not at 2 of its 3 addresses: it refuses the connection
+mail.one.example:25 false: it does not answer
+mail.one.example:26 false: blocked by this network: it does not answer
 mail.one.example:27 false: not tried`
 	if got := strings.Join(got, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -560,12 +560,12 @@ func TestProbeJSON(t *testing.T) {
   {
    "name": "work",
    "works": false,
-   "why": "the connection is refused",
+   "why": "it refuses the connection",
    "endpoints": [
     {
      "endpoint": "mail.one.example:465",
      "works": false,
-     "verdict": "the connection is refused",
+     "verdict": "it refuses the connection",
      "steps": [
       {
        "step": "dns",
@@ -578,7 +578,7 @@ func TestProbeJSON(t *testing.T) {
        "step": "connect",
        "address": "192.0.2.1:465",
        "ok": false,
-       "text": "the connection is refused",
+       "text": "it refuses the connection",
        "took_ms": 1
       }
      ]

@@ -5,11 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"mailroam/gateway/relay"
@@ -44,144 +41,59 @@ func (w words) plight() plight {
 	if !ok {
 		return plight{what: w.f.Err.Error()}
 	}
-	if errors.Is(fault, context.Canceled) {
-		return plight{what: "not tried to its end"}
-	}
-	if fault.Sign() == relay.Web && fault.Stage > relay.Connect && isHTTP(fault) {
-		return plight{what: "a web server answers there, not a mail server"}
-	}
-	switch fault.Stage {
-	case relay.Resolve:
-		return w.resolve(fault)
-	case relay.Connect:
-		return w.connect(fault)
-	case relay.TLS, relay.StartTLS:
-		return w.secure(fault)
-	case relay.Greeting:
-		return w.greeting(fault)
-	case relay.Auth:
-		return w.login(fault)
-	}
 	if fault.Err == nil {
-		return plight{"it refuses our EHLO: " + fault.Reply.String(), "is hostname in the config a name that it may accept?"}
+		return refused(fault)
 	}
-	return w.other("while it is greeted", fault.Err)
-}
-
-func (w words) resolve(fault *relay.Error) plight {
-	dns, _ := errors.AsType[*net.DNSError](fault.Err)
-	switch {
-	case dns != nil && dns.IsNotFound:
-		return plight{"the name " + w.u.Host + " does not exist here", "is it spelt right, or known only in another network?"}
-	case fault.Sign() == relay.DeadDNS:
-		return plight{what: "the name " + w.u.Host + " cannot be looked up: no name server answers"}
-	}
-	return plight{what: fmt.Sprintf("the name %s cannot be looked up: %v", w.u.Host, fault.Err)}
-}
-
-func (w words) connect(fault *relay.Error) plight {
-	what := fmt.Sprintf("the connection fails: %v", fault.Err)
-	switch {
-	case isTimeout(fault.Err):
-		what = "no answer"
-	case errors.Is(fault.Err, syscall.ECONNREFUSED):
-		what = "the connection is refused"
-	case errors.Is(fault.Err, syscall.ENETUNREACH):
-		what = "no route leads there"
-	case errors.Is(fault.Err, syscall.EHOSTUNREACH):
-		what = "the host cannot be reached"
-	}
-	if fault.Sign() != relay.NoSign {
-		return plight{what + ", and the name leads into private space", "a portal does that; or does it need a VPN?"}
-	}
-	return plight{what: what}
-}
-
-func (w words) secure(fault *relay.Error) plight {
-	failed, _ := errors.AsType[*tls.CertificateVerificationError](fault.Err)
+	p := plight{what: fault.Words("it")}
 	_, wrongName := errors.AsType[x509.HostnameError](fault.Err)
 	_, nobodys := errors.AsType[x509.UnknownAuthorityError](fault.Err)
 	_, noTLS := errors.AsType[tls.RecordHeaderError](fault.Err)
+	dns, _ := errors.AsType[*net.DNSError](fault.Err)
 	switch {
-	case fault.Err == nil:
-		return plight{what: "it refuses STARTTLS: " + fault.Reply.String()}
-	case fault.Sign() == relay.WrongClock:
-		c := failed.UnverifiedCertificates[0]
-		return plight{
-			fmt.Sprintf("its certificate is right but for the time: it is valid from %s to %s, and this machine's clock says %s", date(c.NotBefore), date(c.NotAfter), moment(w.now)),
-			"set the clock, or tell whoever runs the server",
-		}
+	case errors.Is(fault, context.Canceled), fault.Sign() == relay.Web:
+	case fault.Stage == relay.Resolve && dns != nil && dns.IsNotFound:
+		p.fix = "is the name spelt right, or known only in another network?"
+	case fault.Stage == relay.Connect && fault.Sign() != relay.NoSign:
+		p = plight{p.what + ", and the name leads into private space", "a portal does that; or does it need a VPN?"}
+	case errors.Is(fault, relay.ErrWrongTime):
+		p.fix = "set the clock, which says " + moment(w.now) + ", or tell whoever runs the server"
 	case wrongName:
-		return plight{"wrong certificate: " + w.f.Text, "if this is no captive portal, correct the host in urls or add ?servername=NAME"}
+		p.fix = "if this is no captive portal, correct the host in urls or add ?servername=NAME"
 	case nobodys:
-		return plight{"wrong certificate, since nobody trusted here vouches for it: " + w.f.Text, "if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"}
-	case failed != nil:
-		return plight{what: fmt.Sprintf("wrong certificate, %v: %s", failed.Err, w.f.Text)}
+		p.fix = "if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"
 	case noTLS && w.u.Scheme == "smtps":
-		return plight{"what answers there speaks no TLS", "if it wants STARTTLS, write smtp:// instead of smtps://"}
-	case noTLS:
-		return plight{what: "what answers there agrees to STARTTLS and speaks no TLS"}
-	case fault.Sign() != relay.NoSign:
-		return plight{fault.Err.Error(), "smtps:// cannot be stripped so; does the provider have it?"}
-	}
-	return w.other("while TLS is set up", fault.Err)
-}
-
-func (w words) greeting(fault *relay.Error) plight {
-	switch {
-	case fault.Err == nil:
-		return plight{what: "it refuses us: " + fault.Reply.String()}
-	case fault.Sign() != relay.NoSign:
-		return plight{what: fmt.Sprintf("what answers there is no mail server: %v", fault.Err)}
-	case isTimeout(fault.Err) && w.u.Scheme != "smtps":
-		return plight{"it takes the connection and says nothing", "if it wants TLS from the start, write smtps://"}
-	case isTimeout(fault.Err):
-		return plight{what: "it takes the connection and says nothing"}
-	}
-	return w.other("without a greeting", fault.Err)
-}
-
-func (w words) login(fault *relay.Error) plight {
-	switch {
+		p.fix = "if it wants STARTTLS, write smtp:// instead of smtps://"
+	case fault.Stage == relay.StartTLS && !noTLS && fault.Sign() != relay.NoSign:
+		p.fix = "smtps:// cannot be stripped so; does the provider have it?"
+	case fault.Stage == relay.Greeting && isTimeout(fault.Err) && w.u.Scheme != "smtps":
+		p.fix = "if it wants TLS from the start, write smtps://"
 	case errors.Is(fault, relay.ErrPassword):
-		return plight{fmt.Sprint(fault.Err), "see where the config says that the password is"}
-	case fault.Err == nil && fault.Reply.Code/100 == 5:
-		return plight{"the login is refused: " + fault.Reply.String(), "correct username and password; some providers want an app password"}
-	case fault.Err == nil:
-		return plight{"the login cannot be checked now: " + fault.Reply.String(), "try again later"}
+		p.fix = "see where the config says that the password is"
 	}
-	return w.other("during the login", fault.Err)
+	return p
 }
 
-// other is for connections that end or stall, whatever was said before.
-func (w words) other(when string, err error) plight {
+// refused is for what the server said itself.
+func refused(fault *relay.Error) plight {
+	said := fault.Reply.String()
 	switch {
-	case isTimeout(err):
-		return plight{what: "it stalls " + when}
-	case isLoss(err):
-		return plight{what: "it hangs up " + when}
+	case fault.Stage == relay.Greeting:
+		return plight{what: "it refuses us: " + said}
+	case fault.Stage == relay.StartTLS:
+		return plight{what: "it refuses STARTTLS: " + said}
+	case fault.Stage < relay.Auth:
+		return plight{"it refuses our EHLO: " + said, "is hostname in the config a name that it may accept?"}
+	case fault.Reply.Code/100 == 5:
+		return plight{"the login is refused: " + said, "correct username and password; some providers want an app password"}
 	}
-	return plight{what: strings.ReplaceAll(err.Error(), "\n", " ")}
-}
-
-// isHTTP tells a web server from a name that leads into private space.
-func isHTTP(fault *relay.Error) bool {
-	bare := *fault
-	bare.Endpoint = ""
-	return bare.Sign() == relay.Web
+	return plight{"the login cannot be checked now: " + said, "try again later"}
 }
 
 func isTimeout(err error) bool {
-	var e net.Error
-	return errors.As(err, &e) && e.Timeout()
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
-func isLoss(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, net.ErrClosed)
-}
-
-func date(t time.Time) string   { return t.UTC().Format(time.DateOnly) }
 func moment(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
 
 // and lists words as people do.

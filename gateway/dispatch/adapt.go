@@ -26,7 +26,9 @@ func ProbeFault(err error) health.Fault {
 	}
 	r, sign := relay.RcptResult{Err: err}, relay.NoSign
 	if e, ok := errors.AsType[*relay.Error](err); ok {
-		r, sign = relay.RcptResult{Stage: e.Stage, Reply: e.Reply, Err: e.Err}, e.Sign()
+		if r, sign = (relay.RcptResult{Stage: e.Stage, Reply: e.Reply}), e.Sign(); e.Err != nil {
+			r.Err = e
+		}
 	}
 	_, scope := relay.Classify(r.Stage, r.Reply, r.Err, "")
 	now := time.Now()

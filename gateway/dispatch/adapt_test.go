@@ -29,7 +29,7 @@ func TestProbeFault(t *testing.T) {
 		{"a foreign certificate", &relay.Error{Stage: relay.TLS, Err: foreign}, "", health.Imposture},
 		{"the same in private space", fmt.Errorf("probe: %w", &relay.Error{
 			Stage: relay.TLS, Err: foreign, Endpoint: "mx.example.com:465", Addr: netip.MustParseAddrPort("10.0.0.1:465"),
-		}), "", health.Web},
+		}), "", health.Imposture},
 		{"a refused login", &relay.Error{Stage: relay.Auth, Reply: relay.Reply{Code: 535, Text: "no"}}, health.Account, health.NoSign},
 		{"something else", errors.New("odd"), health.Network, health.NoSign},
 	} {

@@ -113,7 +113,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	}
 	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !ours {
 		j.Fault = faultOf(scope, r, a, now.Time)
-		j.Fault.Sign = signs[(&relay.Error{Stage: r.Stage, Reply: r.Reply, Err: r.Err}).Sign()]
+		j.Fault.Sign = signs[r.Fault().Sign()]
 	}
 	j.Results = append(j.Results, res)
 	j.attempt(queue.Attempt{
@@ -198,7 +198,7 @@ func faultOf(s relay.Scope, r relay.RcptResult, a queue.Answer, now time.Time) h
 func answer(upstream string, r relay.RcptResult, now time.Time) queue.Answer {
 	a := queue.Answer{Upstream: upstream, Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text, At: now.UTC()}
 	if r.Err != nil {
-		a.Code, a.Enhanced, a.Text = 0, "", r.Err.Error()
+		a.Code, a.Enhanced, a.Text = 0, "", r.Fault().Words("")
 	}
 	a.Text = queue.Printable(a.Text, maxText)
 	return a

@@ -137,7 +137,6 @@ func isNonsense(err error) bool {
 
 // isLoss says that the connection ended or stalled, which proves nothing.
 func isLoss(err error) bool {
-	var timeout net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, net.ErrClosed) || errors.As(err, &timeout) && timeout.Timeout()
+		errors.Is(err, net.ErrClosed) || isTimeout(err)
 }

@@ -218,7 +218,8 @@ func (p *pass) fail(ctx context.Context, rcpts []int, err error) {
 		return
 	}
 	r := RcptResult{Stage: Connect, Err: err}
-	if fault := (*Error)(nil); errors.As(err, &fault) {
+	fault, _ := errors.AsType[*Error](err)
+	if fault != nil {
 		r = RcptResult{Stage: fault.Stage, Reply: fault.Reply, Err: fault.Err}
 	}
 	switch {
@@ -233,6 +234,8 @@ func (p *pass) fail(ctx context.Context, rcpts []int, err error) {
 		p.res.Stopped = r.Err
 	case r.Reply.Code == 0 && p.wanted != nil && errors.Is(context.Cause(p.wanted), ErrGivenUp):
 		r = RcptResult{Stage: r.Stage, Err: ErrGivenUp}
+	case r.Err != nil && fault != nil:
+		r.Err = fault // it knows where
 	}
 	p.decide(rcpts, r)
 }

@@ -233,11 +233,11 @@ func (r *race) verdict(searching context.Context) *Error {
 		fault = r.worst
 	case cause != nil:
 		fault = &Error{Stage: Connect, Err: cause}
-		if r.lookingUp() {
-			fault.Stage = Resolve
+		if at := r.lookingUp(); at != "" {
+			fault.Stage, fault.Endpoint = Resolve, at
 		}
-	case r.lookingUp(): // there is no time left
-		fault = &Error{Stage: Resolve, Err: errTooLong}
+	case r.lookingUp() != "": // there is no time left
+		fault = &Error{Stage: Resolve, Err: errTooLong, Endpoint: r.lookingUp()}
 	}
 	if cause == ErrRoamed {
 		fault = &Error{Stage: fault.Stage, Err: ErrRoamed, Endpoint: fault.Endpoint}
@@ -245,13 +245,14 @@ func (r *race) verdict(searching context.Context) *Error {
 	return fault
 }
 
-func (r *race) lookingUp() bool {
-	for _, h := range r.hosts {
-		if h.waiting {
-			return true
+// lookingUp is the first endpoint whose host is not found yet, "" for none.
+func (r *race) lookingUp() string {
+	for _, e := range r.endpoints {
+		if r.hosts[e.Host].waiting {
+			return e.address()
 		}
 	}
-	return false
+	return ""
 }
 
 // with gives the addresses of which by is one.

@@ -56,7 +56,9 @@ type Envelope struct {
 type RcptResult struct {
 	Stage Stage
 	Reply Reply
-	Err   error // no reply: connection, TLS, protocol or local fault
+	// Err is set when there was no reply: a connection, TLS, protocol or local
+	// fault. See Fault for where, and for words.
+	Err error
 	// InDoubt: the dot was, or may have been, sent and no reply to it came.
 	InDoubt bool
 }

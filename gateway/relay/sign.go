@@ -58,11 +58,10 @@ func noWay(err error) bool { return errors.Is(err, syscall.ENETUNREACH) }
 // network's name servers work.
 func ofLookup(err error) Sign {
 	dns, ok := errors.AsType[*net.DNSError](err)
-	var timeout net.Error
 	switch {
 	case ok && dns.IsNotFound:
 		return NoSign
-	case ok, errors.As(err, &timeout) && timeout.Timeout():
+	case ok, isTimeout(err):
 		return DeadDNS
 	default:
 		return NoSign
