@@ -31,9 +31,12 @@ func (d *Dispatcher) move() {
 // roam files mail anew that a refusal keeps waiting which was for where we
 // were: at the start, which may be elsewhere than the end was, and after each
 // major change of the network. The queue is looked through only when such a
-// refusal may be in it.
+// refusal may be in it. Mail in doubt keeps its refusals, for they are its wait
+// for the upstream that may hold a copy, too.
 func (d *Dispatcher) roam(ctx context.Context) {
-	place := func(m *queue.Message) bool { return slices.ContainsFunc(m.Refusals, isPlace) }
+	place := func(m *queue.Message) bool {
+		return m.InDoubt() == "" && slices.ContainsFunc(m.Refusals, isPlace)
+	}
 	for ctx.Err() == nil {
 		d.mu.Lock()
 		look := d.placed

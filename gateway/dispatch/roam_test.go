@@ -175,3 +175,23 @@ func TestManySendersAreAPlace(t *testing.T) {
 		}
 	})
 }
+
+// TestRoamedHurriesNoDoubt: the upstream that may hold a copy has its time to
+// show what it did with it, wherever we are.
+func TestRoamedHurriesNoDoubt(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		w.pass(time.Second)
+		w.peers["a"].plays(first(func(d relay.Delivery) *relay.Result {
+			r := abroad(0, d)
+			r.Rcpts[0] = lost(d).Rcpts[0]
+			return r
+		}))
+		w.submit("ann@example.com", "bob@example.net", "cy@example.net")
+		w.pass(30 * time.Second)
+		w.d.Roamed()
+		w.pass(time.Minute)
+		if asked, _ := w.peers["a"].count(); asked != 1 {
+			t.Errorf("asked %d times within a minute", asked)
+		}
+	})
+}
