@@ -29,16 +29,16 @@ type hedge struct {
 // warmFor is as long as relay takes over a set-up when it is in a hurry.
 const warmFor = 18 * time.Second
 
-// hedge gets the best of the other upstreams ready, one that has a slot free
-// and is not on trial: a trial is for one delivery. Messages that are stuck
-// together wait for one hedge.
+// hedge gets the best of the other upstreams ready that is not on trial: a
+// trial is for one delivery. One that is full is waited for. Messages that are
+// stuck together wait for one hedge.
 func (t *trip) hedge(ctx context.Context) (h hedge) {
 	d := t.d
 	d.mu.Lock()
 	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
-		return d.Health.Standing(n).Trial || d.free(n) <= 0
+		return d.Health.Standing(n).Trial
 	}))
-	if u == "" || d.hedges[u] || ctx.Err() != nil {
+	if u == "" || d.free(u) <= 0 || d.hedges[u] || ctx.Err() != nil {
 		d.mu.Unlock()
 		return h
 	}

@@ -506,3 +506,25 @@ func TestBrokenOffByUs(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// TestHedgeWaitsForAFullOne: being full is no fault, in a hedge as elsewhere,
+// and no reason to go to the one after it.
+func TestHedgeWaitsForAFullOne(t *testing.T) {
+	hedging(t, []string{"a", "b", "c"}, func(w *world) {
+		w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{w.peers["b"], 1} }
+		w.d.Set(w.config([]string{"a", "b", "c"}))
+		w.peers["a"].goesDark(true)
+		w.d.mu.Lock()
+		busy := w.d.take("b")
+		w.d.mu.Unlock()
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(5 * time.Second)
+		if n := w.peers["c"].warmedUp(); n != 0 {
+			t.Errorf("the third was got ready %d times", n)
+		}
+		busy.leave()
+		w.pass(time.Second + 10*time.Millisecond)
+		w.wantState(id, queue.Done)
+		w.wantTook(map[string]int{"b": 1})
+	})
+}
