@@ -84,6 +84,8 @@ func TestRouted(t *testing.T) {
 		{"who is no neighbour does", "a", "192.0.2.1", islands, false, false},
 		{"one of its addresses is a neighbour", "a", "192.0.2.1 10.0.0.25", islands, true, false},
 		{"only by a family that it has not", "a", "2001:db8::1", home, false, false},
+		{"its name may have another address where IPv4 is not", "a", "192.0.2.1", network("::/0"), true, false},
+		{"which an address has not", "192.0.2.1", "192.0.2.1", network("::/0"), false, false},
 		{"an IPv4 address written as IPv6", "a", "::ffff:10.0.0.25", islands, true, false},
 		{"nothing leads anywhere", "a", "192.0.2.1", network(), false, false},
 		{"this machine", "a", "127.0.0.1", network(), true, true},

@@ -2,6 +2,7 @@ package health
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,12 +14,18 @@ import (
 func routed(t Target, network netmon.Snapshot) bool {
 	addrs := addresses(t)
 	for _, a := range addrs {
-		if a.IsLoopback() || network.Reaches(a) {
+		// Where there is only IPv6, the name servers may give names that have
+		// only IPv4 other addresses than it was last found at (RFC 6147).
+		named := !slices.Contains(t.Hosts, a.String())
+		if a.IsLoopback() || network.Reaches(a) || a.Is4() && named && network.Reaches(translated) {
 			return true
 		}
 	}
 	return len(addrs) == 0 && (isLocal(t) || network.Leads())
 }
+
+// translated is an IPv6 address that stands for an IPv4 one (RFC 6052 2.1).
+var translated = netip.MustParseAddr("64:ff9b::")
 
 // isLocal says that a target is on this machine, and so no witness of any
 // network.
