@@ -95,7 +95,11 @@ func (l *loop) look() {
 		l.lost[name] = true
 	}
 	for name := range l.lost {
-		l.lives[name]++
+		// What was not there lost nothing that anybody knows of; a machine that
+		// runs containers has new names every minute.
+		if _, ok := before.find(name); ok {
+			l.lives[name]++
+		}
 	}
 	clear(l.lost)
 	for i := range after.Interfaces {

@@ -3,6 +3,7 @@ package netmon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -414,6 +415,22 @@ func TestWatchEndsAfterTell(t *testing.T) {
 		}
 		if took := time.Since(start); took != 15*time.Second || told != 1 {
 			t.Errorf("told %d times, ended after %v", told, took)
+		}
+	})
+}
+
+// Names that come and go without ever having an address are forgotten.
+func TestWatchForgetsContainers(t *testing.T) {
+	watch(t, home, func(m *machine) {
+		l := newLoop(m.w, make(chan struct{}, 1))
+		for i := range 100 {
+			l.lost[fmt.Sprint("veth", i)] = true
+			l.look()
+		}
+		l.lost["eth0"] = true
+		l.look()
+		if len(l.lives) != 1 || l.lives["eth0"] != 1 {
+			t.Errorf("%d are remembered", len(l.lives))
 		}
 	})
 }
