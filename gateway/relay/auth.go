@@ -26,9 +26,9 @@ func (u *Upstream) logsIn() bool {
 }
 
 // login authenticates (RFC 4954). It has its own time: neither the end of the
-// whole set-up nor its being given up cuts an AUTH under way, since a provider
-// may count that as a failed login.
-func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
+// whole set-up nor that of wanted cuts an AUTH under way, since a provider may
+// count that as a failed login; but none begins after the end of wanted.
+func (u *Upstream) login(ctx, wanted context.Context, c *conn, b budget) *Error {
 	if !u.logsIn() {
 		return nil
 	}
@@ -42,6 +42,9 @@ func (u *Upstream) login(ctx context.Context, c *conn, b budget) *Error {
 	password, err := u.opts.Password(ctx)
 	if err != nil {
 		return &Error{Stage: Auth, Err: fmt.Errorf("%w: %w", ErrPassword, err)}
+	}
+	if wanted.Err() != nil { // the password may have taken its time
+		return &Error{Stage: Auth, Err: context.Cause(wanted)}
 	}
 	if !c.seat.enter(loggingIn) {
 		return &Error{Stage: Auth, Err: ErrRoamed}

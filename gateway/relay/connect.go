@@ -41,7 +41,7 @@ func (u *Upstream) connect(ctx, wanted context.Context, b budget, w *watch) (*co
 func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget, w *watch) (*conn, *Error) {
 	generation := u.roster.here().generation
 	w.enter(authing)
-	if fault := u.login(ctx, c, b); fault != nil {
+	if fault := u.login(ctx, wanted, c, b); fault != nil {
 		if c.seat.isLost() && fault.Reply.Code == 0 {
 			fault.Err = ErrRoamed
 		}
@@ -50,7 +50,11 @@ func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget, w *watc
 	}
 	gap := w.longest()
 	u.roster.learn(generation, func(p *place) { p.gaps[authing] = gap })
-	if wanted.Err() == nil && !b.over() {
+	switch {
+	case ctx.Err() != nil: // which has closed it
+		c.abort()
+		return nil, c.locate(&Error{Stage: Auth, Err: context.Cause(ctx)})
+	case wanted.Err() == nil && !b.over():
 		return c, nil
 	}
 	u.idle.put(c)

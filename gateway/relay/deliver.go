@@ -176,20 +176,28 @@ func stageOf(err error) Stage {
 	return Connect
 }
 
+// givesUpAfter is how long GiveUp is not heard. A kept session has mostly
+// answered by then, and was spared a goroutine, which costs as much as all else
+// of a delivery.
+const givesUpAfter = 20 * time.Millisecond
+
 // untilGivenUp derives the context of all that comes before the reply to MAIL.
 func untilGivenUp(ctx context.Context, giveUp <-chan struct{}) (wanted context.Context, done func()) {
 	if giveUp == nil {
 		return ctx, nil
 	}
 	wanted, cancel := context.WithCancelCause(ctx)
-	go func() {
+	timer := time.AfterFunc(givesUpAfter, func() {
 		select {
 		case <-giveUp:
 			cancel(ErrGivenUp)
 		case <-wanted.Done():
 		}
-	}()
-	return wanted, func() { cancel(context.Canceled) }
+	})
+	return wanted, func() {
+		timer.Stop()
+		cancel(context.Canceled)
+	}
 }
 
 // settled ends set-up: from here on the upstream is known to be alive, and only

@@ -515,3 +515,37 @@ func TestConcurrent(t *testing.T) {
 		}
 	})
 }
+
+// TestSecondTransaction: the time for all before the first reply to MAIL is not
+// that of a second transaction, however long the first one took.
+func TestSecondTransaction(t *testing.T) {
+	inWorld(t, sink.Options{Faults: faults(t, "rcpt:b@example.com#1=452 4.5.3 too many", "dot#1=delay 20s")}, Options{}, func(w *world) {
+		d := mail(letter, "a@example.com", "b@example.com")
+		d.Hurry = true
+		w.want(w.deliver(d), "dot 250", "dot 250")
+		if w.sink.Count() != 2 {
+			t.Errorf("%d transactions", w.sink.Count())
+		}
+	})
+}
+
+// TestEndIsNoLesson: a session that the end of ctx closes, be it with the last
+// reply, is not kept, and teaches nothing about the peer.
+func TestEndIsNoLesson(t *testing.T) {
+	for range 50 {
+		inWorld(t, sink.Options{Faults: faults(t, "rcpt#1=550 no")}, Options{}, func(w *world) {
+			ctx, cancel := context.WithCancel(w.t.Context())
+			d := mail(letter, "b@example.com")
+			d.Begin = func() bool {
+				cancel()
+				return true
+			}
+			w.up.Deliver(ctx, d)
+			time.Sleep(5 * time.Second)
+			w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
+			if w.up.idle.limit != idleLimit {
+				t.Errorf("kept for %v from now on", w.up.idle.limit)
+			}
+		})
+	}
+}

@@ -228,7 +228,7 @@ func (w *walk) logIn(ctx context.Context, c *conn) bool {
 	}
 	return w.step(ctx, Auth, func(f *Finding) *Error {
 		// As long as a delivery's, since a refusal may be slow on purpose.
-		fault := w.x.u.login(ctx, c, budget{limits: hurried})
+		fault := w.x.u.login(ctx, ctx, c, budget{limits: hurried})
 		if fault == nil {
 			f.Text = "logged in as " + w.x.u.opts.Username
 		}
@@ -270,23 +270,27 @@ func whom(c *conn, err error) string {
 	return tls.VersionName(s.Version) + ", the certificate " + certificate(s.PeerCertificates[0])
 }
 
-// certificate says what a certificate says: whom it names, who issued it, and
-// when it is valid, by the clock of this machine's zone.
-func certificate(c *x509.Certificate) string {
+// holder is whom a certificate names.
+func holder(c *x509.Certificate) string {
 	names := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
-	text := "names nobody"
 	switch {
 	case len(names) > 3:
-		text = fmt.Sprintf("names %s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
 	case len(names) > 0:
-		text = "names " + strings.Join(names, ", ")
+		return strings.Join(names, ", ")
 	case c.Subject.CommonName != "":
 		// It counts for nothing (RFC 9525 2), but tells a person whose it is.
-		text = "names nobody by the rules, though its subject is " + c.Subject.CommonName
+		return "nobody by the rules, though its subject is " + c.Subject.CommonName
 	}
+	return "nobody"
+}
+
+// certificate says what a certificate says: whom it names, who issued it, and
+// when it is valid, by the clock of this machine's zone.
+func certificate(c *x509.Certificate) string {
 	issuer := strings.TrimSpace(strings.Join(c.Issuer.Organization, " ") + " " + c.Issuer.CommonName)
 	switch {
 	case string(c.RawIssuer) == string(c.RawSubject):
@@ -294,5 +298,5 @@ func certificate(c *x509.Certificate) string {
 	case issuer == "":
 		issuer = "nobody in particular"
 	}
-	return fmt.Sprintf("%s; issued by %s; valid from %s to %s", text, issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
+	return fmt.Sprintf("names %s; issued by %s; valid from %s to %s", holder(c), issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
 }

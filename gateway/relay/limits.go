@@ -4,7 +4,7 @@ import "time"
 
 // limits is how long each step may take.
 type limits struct {
-	connect time.Duration // one endpoint: DNS, TCP
+	connect time.Duration // each of DNS, TCP
 	setup   time.Duration // each of greeting, EHLO, TLS, AUTH
 	command time.Duration // MAIL, RCPT
 	kept    time.Duration // MAIL on a kept connection, which may have died unnoticed

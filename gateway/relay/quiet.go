@@ -51,6 +51,8 @@ func newWatch(quiet time.Duration, gaps [stepCount]time.Duration, tell func()) *
 	for i := range w.limit {
 		w.limit[i] = patience(quiet, gaps[i])
 	}
+	w.mu.Lock() // check may run at once
+	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(w.limit[0], w.check)
 	return w
 }

@@ -343,3 +343,38 @@ func TestWarmIsWantedNoMore(t *testing.T) {
 		})
 	}
 }
+
+// TestNoLoginForNobody: an AUTH under way is not cut, but one that has not begun
+// when the delivery is given up never does.
+func TestNoLoginForNobody(t *testing.T) {
+	for wait, want := range map[time.Duration]bool{0: true, time.Second: false} {
+		var told string
+		withPeer(t, Options{
+			Endpoints: []Endpoint{{Mode: Insecure, Host: "localhost", Port: "25"}}, Username: "ann",
+			Password: func(context.Context) (string, error) {
+				time.Sleep(wait)
+				return "pw", nil
+			},
+		}, []func(*peer){func(p *peer) {
+			p.opening("250-mx\r\n250 AUTH PLAIN\r\n")
+			if p.hear("AUTH") {
+				time.Sleep(time.Second)
+				p.say("235 ok\r\n")
+			}
+			p.rest()
+			told = p.told.String()
+		}}, func(w *world) {
+			w.route()
+			giveUp := make(chan struct{})
+			time.AfterFunc(500*time.Millisecond, func() { close(giveUp) })
+			d := mail(letter, "b@example.com")
+			d.GiveUp = giveUp
+			if r := w.deliver(d).Rcpts[0]; !errors.Is(r.Err, ErrGivenUp) {
+				t.Errorf("got %v", r)
+			}
+		})
+		if strings.Contains(told, "AUTH") != want {
+			t.Errorf("password after %v: told %q", wait, told)
+		}
+	}
+}

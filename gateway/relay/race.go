@@ -22,7 +22,7 @@ type race struct {
 	outcomes chan outcome
 	answers  chan lookup
 	over     chan struct{} // nobody hears outcomes and answers any more
-	worst    *Error        // of the faults so far, the one that tells most
+	faults   []outcome // and those of lookups
 }
 
 // runner is a candidate under way.
@@ -109,7 +109,7 @@ func (r *race) run(ctx, searching context.Context) outcome {
 			}
 			delete(r.runners, o.candidate)
 			o.fault.moved = slices.ContainsFunc(r.hosts[r.endpoints[o.endpoint].Host].old, isPublic)
-			r.blame(o)
+			r.faults = append(r.faults, o)
 		case l := <-r.answers:
 			r.answered(l)
 		case <-timer.C:
@@ -149,7 +149,7 @@ func (r *race) answered(l lookup) {
 	h.waiting, h.addrs = false, l.addrs
 	r.waiting--
 	if l.err != nil {
-		r.blame(outcome{fault: &Error{Stage: Resolve, Err: l.err, Endpoint: l.endpoint.address()}})
+		r.faults = append(r.faults, outcome{fault: &Error{Stage: Resolve, Err: l.err, Endpoint: l.endpoint.address()}})
 		return
 	}
 	r.watch.touch()
@@ -193,12 +193,19 @@ func (r *race) start(ctx context.Context, c candidate) {
 	}()
 }
 
-// blame notes a fault. One of an address that was only remembered proves
-// nothing, and must not hide that the lookup failed.
-func (r *race) blame(o outcome) {
-	if !o.old && (r.worst == nil || o.fault.tellsMore(r.worst)) {
-		r.worst = o.fault
+// worst is the fault that tells most, nil when there is none. One of an address
+// that was only remembered proves nothing, and must not hide that the lookup
+// failed; unless the lookup gave that address too.
+func (r *race) worst() (worst *Error) {
+	for _, o := range r.faults {
+		if o.old && !slices.Contains(r.hosts[r.endpoints[o.endpoint].Host].addrs, o.addr) {
+			continue
+		}
+		if worst == nil || o.fault.tellsMore(worst) {
+			worst = o.fault
+		}
 	}
+	return worst
 }
 
 // tellsMore compares faults of one race. What was said by a peer that had proven
@@ -228,9 +235,9 @@ func (e *Error) weight() int {
 func (r *race) verdict(searching context.Context) *Error {
 	fault := &Error{Stage: Resolve, Err: errNoEndpoint}
 	cause := context.Cause(searching)
-	switch {
-	case r.worst != nil:
-		fault = r.worst
+	switch worst := r.worst(); {
+	case worst != nil:
+		fault = worst
 	case cause != nil:
 		fault = &Error{Stage: Connect, Err: cause}
 		if at := r.lookingUp(); at != "" {

@@ -397,3 +397,27 @@ func TestRaceLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestRememberedAndConfirmed: a fault at a remembered address counts when the
+// lookup, come late, gives that address too.
+func TestRememberedAndConfirmed(t *testing.T) {
+	for _, c := range []struct {
+		is   name
+		want Stage
+	}{
+		{name{addrs: []string{v4}}, Connect},
+		{name{addrs: []string{v4}, after: 500 * time.Millisecond}, Connect},
+		{name{err: errServFail, after: 500 * time.Millisecond}, Resolve},
+	} {
+		e := inClear("25")
+		e[0].Mode = Implicit
+		inInternet(t, Options{Endpoints: e}, func(n *internet) {
+			n.setName(host, c.is)
+			n.up.memory.worked(e[0], netip.MustParseAddr(v4), nil, time.Now())
+			r := n.deliver(mail(letter, "b@example.com")).Rcpts[0]
+			if r.Stage != c.want || errors.Is(r.Err, errNoEndpoint) {
+				t.Errorf("%+v: got %v, want a fault at %v", c.is, r, c.want)
+			}
+		})
+	}
+}

@@ -295,3 +295,26 @@ func TestNoneEscapes(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// TestTwoChanges: an AUTH whose way became another one and is gone with the next
+// change is cut by that.
+func TestTwoChanges(t *testing.T) {
+	e := inClear("25")
+	e[0].Mode = Implicit
+	id := identity(t, host)
+	e[0].Roots = id.Roots
+	inInternet(t, Options{Endpoints: e, Username: "ann", Password: password("pw")}, func(n *internet) {
+		n.setName(host, name{addrs: []string{v4}})
+		n.serve(sink.Options{TLS: id.Server, Implicit: true, Users: map[string]string{"ann": "pw"}, Faults: faults(t, "auth=delay 10s")}, v4+":25")
+		for i, way := range []string{"café", ""} {
+			time.AfterFunc(time.Duration(i+1)*time.Second, func() {
+				n.setWay(v4, way)
+				n.up.Roam("next")
+			})
+		}
+		res := n.deliver(mail(letter, "b@example.com"))
+		if got := fmt.Sprint(brief(res.Rcpts[0]), " ", res.Took.Truncate(time.Second), " ", errors.Is(res.Stopped, ErrRoamed)); got != "auth error 2s true" {
+			t.Errorf("got %s", got)
+		}
+	})
+}

@@ -55,7 +55,7 @@ func (p phase) judge(before, now string) fate {
 // seat is a place on the roster. A nil seat is one that no change concerns.
 type seat struct {
 	roster      *roster
-	cut         func() // ends it at once; called at most once by Roam
+	cut         func() // ends it at once; more than one change may call it
 	phase       phase
 	local, peer netip.Addr
 	way         string
@@ -132,9 +132,7 @@ func (r *roster) move(network string) (cut []func()) {
 		now := r.way(s.local, s.peer)
 		switch s.phase.judge(s.way, now) {
 		case isCut:
-			if !s.lost {
-				cut = append(cut, s.cut)
-			}
+			cut = append(cut, s.cut)
 			s.lost = true
 		case stale:
 			s.lost = true

@@ -59,7 +59,9 @@ func (t *transaction) run(ctx context.Context) error {
 	if err := t.content(ctx); err != nil {
 		return err
 	}
-	if t.closing {
+	// One that the end of ctx closes must not be kept, lest it looks as if the
+	// upstream had closed it.
+	if t.detach(); t.closing || ctx.Err() != nil {
 		t.drop()
 	} else {
 		t.c.kept = true
@@ -84,6 +86,7 @@ func (t *transaction) alive(ctx context.Context) error {
 		return nil
 	}
 	t.begun = true
+	t.budget.end = time.Time{} // it was for what is over now
 	gap := t.watch.longest()
 	t.watch.stop()
 	t.u.roster.learn(t.place.generation, func(p *place) { p.gaps[mailing] = gap })
