@@ -48,6 +48,7 @@ torture: build ## kill it 200 times under load, and the long crash tests of the 
 
 lab: build ## roam between networks that are real but for the cables; needs root
 	MAILROAM_LAB=1 $(GO) test -count=1 -v -timeout 20m ./gateway/e2e/lab
+	MAILROAM_LAB=1 $(GO) test -count=1 -v -timeout 5m -run HalfDead ./gateway/relay
 
 bench: build ## measure against Postfix on this machine
 	$(GO) run ./gateway/e2e/bench
