@@ -248,8 +248,9 @@ func (m *Monitor) Forgive(name string) {
 	}
 }
 
-// Set changes the upstreams and how they are probed. Those whose names stay
-// keep their state; what is under way at others no longer counts.
+// Set changes the upstreams and how they are probed. All are probed at once:
+// what is new about them may be what was wrong. Those whose names stay keep
+// their state; what is under way at others no longer counts.
 func (m *Monitor) Set(targets []Target, s Settings) {
 	now := wall()
 	m.mu.Lock()
@@ -271,6 +272,8 @@ func (m *Monitor) Set(targets []Target, s Settings) {
 		if u.Reach == up {
 			u.pace = upPace(now, u.pace.last, m.opts.Interval)
 		}
+		u.stopProbe() // it asks by the old config
+		u.pace.last = time.Time{}
 		m.upstreams[t.Name], m.order = u, append(m.order, t.Name)
 		m.route(u, now)
 	}

@@ -546,6 +546,31 @@ func TestSet(t *testing.T) {
 	})
 }
 
+// What an upstream was is asked anew at once under another config, which may
+// have mended it; what was asked under the old one says nothing of the new.
+func TestSetAsksAtOnce(t *testing.T) {
+	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
+		b.a.cut()
+		b.wait(10 * time.Hour)
+		b.want("a", "down", Unusable)
+		b.a.set(func() { b.a.takes, b.a.fault = 4*time.Second, *refused })
+		probing := func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.upstreams["a"].probing != nil
+		}
+		for !probing() {
+			b.wait(time.Second)
+		}
+		var mended server
+		b.Set([]Target{two[0].named("a", mended.probe), two[1].named("b", b.b.probe)}, Settings{})
+		b.wait(0)
+		b.want("a", "up", Returning)
+		b.wait(4 * time.Second) // the old probe ends
+		b.want("a", "up", Ready)
+	})
+}
+
 func TestOdometer(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		begin := b.Odometer()
