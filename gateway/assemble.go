@@ -31,7 +31,9 @@ func connect(cfg *Config, old map[string]upstream, p place, log *slog.Logger) ma
 		}
 		options := relayOptions(cfg.Hostname, c, log)
 		options.Lookup, options.Path = p.lookup, p.path
-		us[c.Name] = upstream{c, relay.New(options)}
+		client := relay.New(options)
+		client.Roam(p.network()) // so that what it learns is kept for this network
+		us[c.Name] = upstream{c, client}
 	}
 	return us
 }

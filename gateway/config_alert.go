@@ -16,6 +16,10 @@ func alertCommand(to *[]string) rule {
 		if len(command) == 0 {
 			return
 		}
+		if strings.Contains(strings.Join(command, ""), "\x00") {
+			d.problem(n.line, key, "has a NUL in it, which no program can be given", "leave it out")
+			return
+		}
 		if command[0] == "" {
 			d.problem(n.line, key, "names no program", `write command = ["notify-send", "mailroam"]`)
 			return
@@ -51,6 +55,8 @@ func checkWebhook(raw string) fault {
 	switch {
 	case err != nil || u.Opaque != "" || u.Hostname() == "" || strings.ContainsAny(raw, " \t\r\n"):
 		return fault{"is not a URL we can read", `write it like "https://hooks.example.com/…"`}
+	case u.Port() != "" && checkPort(u.Port()).what != "":
+		return checkPort(u.Port())
 	case u.Scheme == "https":
 		return fault{}
 	case u.Scheme != "http":

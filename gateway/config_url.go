@@ -70,8 +70,8 @@ func (d *decoder) parseURL(raw string) (UpstreamURL, fault) {
 	if u.Port == "" {
 		u.Port = port
 	}
-	if n, err := strconv.ParseUint(u.Port, 10, 16); err != nil || n == 0 {
-		return u, fault{"has no valid port", "use a number from 1 to 65535"}
+	if f := checkPort(u.Port); f.what != "" {
+		return u, f
 	}
 	if !isIP(u.Host) && !isDomain(strings.ReplaceAll(strings.TrimSuffix(u.Host, "."), "_", "-")) {
 		return u, fault{"has no valid host", "name the server as its provider writes it; other scripts in their xn-- form"}
@@ -81,6 +81,13 @@ func (d *decoder) parseURL(raw string) (UpstreamURL, fault) {
 	}
 	u.ServerName = strings.TrimSuffix(u.Host, ".")
 	return u, d.parseQuery(&u, parsed.RawQuery)
+}
+
+func checkPort(port string) fault {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fault{"has no valid port", "use a number from 1 to 65535"}
+	}
+	return fault{}
 }
 
 func (d *decoder) parseQuery(u *UpstreamURL, raw string) fault {

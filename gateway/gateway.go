@@ -12,11 +12,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"mailroam/gateway/admin"
 	"mailroam/gateway/alert"
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/msa"
+	"mailroam/gateway/relay"
 	"mailroam/health"
 	"mailroam/health/netmon"
 	"mailroam/queue"
@@ -46,6 +48,9 @@ type Gateway struct {
 	upstreams map[string]upstream
 	chains    []alert.Chain
 	addrs     []net.Addr
+	// dropped are clients that the config has no more: while a delivery still
+	// goes through one, it must hear of the network, and no longer.
+	dropped []weak.Pointer[relay.Upstream]
 }
 
 // New opens the queue of cfg, which from then on belongs to this process, and
@@ -97,7 +102,7 @@ func (g *Gateway) assemble() error {
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
 	}, dispatchConfig(cfg, g.upstreams, &g.passed))
-	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Log: g.log}, cfg.alerts())
+	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Words: relay.Words, Log: g.log}, cfg.alerts())
 	return nil
 }
 
@@ -287,6 +292,7 @@ func (g *Gateway) Reload(cfg *Config) {
 			g.health.Forgive(name)
 		}
 	}
+	g.drop(old)
 	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
 	g.dispatch.Set(dispatchConfig(cfg, g.upstreams, &g.passed))
 	g.alerts.Set(cfg.alerts())

@@ -3,10 +3,13 @@ package gateway
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"mailroam/gateway/admin"
+	"mailroam/gateway/relay"
 	"mailroam/health"
 	"mailroam/health/netmon"
 )
@@ -17,7 +20,7 @@ import (
 func (g *Gateway) roamed(d netmon.Delta) {
 	if d.Major {
 		for _, u := range g.connected() {
-			u.relay.Roam(d.New.Network())
+			u.Roam(d.New.Network())
 		}
 	}
 	g.health.Network(d) // writes the log's line
@@ -27,21 +30,39 @@ func (g *Gateway) roamed(d netmon.Delta) {
 	g.alerts.Changed()
 }
 
-// connected are the upstreams as they are now.
-func (g *Gateway) connected() []upstream {
+// connected are the clients that may have something under way: those of the
+// config, and those that it has no more.
+func (g *Gateway) connected() []*relay.Upstream {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var us []upstream
+	var us []*relay.Upstream
 	for _, u := range g.upstreams {
-		us = append(us, u)
+		us = append(us, u.relay)
+	}
+	for _, w := range g.dropped {
+		if u := w.Value(); u != nil {
+			us = append(us, u)
+		}
 	}
 	return us
 }
 
+// drop notes the clients that a new config has no more. What they keep open
+// closes by itself. The caller holds g.mu.
+func (g *Gateway) drop(old map[string]upstream) {
+	g.dropped = slices.DeleteFunc(g.dropped, func(w weak.Pointer[relay.Upstream]) bool { return w.Value() == nil })
+	for name, o := range old {
+		if g.upstreams[name].relay != o.relay {
+			g.dropped = append(g.dropped, weak.Make(o.relay))
+		}
+	}
+}
+
 // place is what an upstream's client must know of the network.
 type place struct {
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	path   func(local, peer netip.Addr) string
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	path    func(local, peer netip.Addr) string
+	network func() string // the identity of the one we are in
 }
 
 func newPlace(w *netmon.Watcher) place {
@@ -54,7 +75,8 @@ func newPlace(w *netmon.Watcher) place {
 			}
 			return addrs, err
 		},
-		path: func(local, peer netip.Addr) string { return w.Snapshot().Path(local, peer) },
+		path:    func(local, peer netip.Addr) string { return w.Snapshot().Path(local, peer) },
+		network: func() string { return w.Snapshot().Network() },
 	}
 }
 
@@ -63,15 +85,21 @@ func newPlace(w *netmon.Watcher) place {
 func (g *Gateway) network() admin.Network {
 	n := admin.Network{
 		Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).String(),
-		Outlook: g.health.Outlook(), Interfaces: []admin.Interface{},
-	}
-	for _, i := range g.watcher.Snapshot().Interfaces {
-		n.Interfaces = append(n.Interfaces, admin.Interface{Name: i.Name, Addresses: i.Addrs})
+		Outlook: g.health.Outlook(), Interfaces: interfaces(g.watcher.Snapshot()),
 	}
 	if n.State != health.Online {
 		n.Manager = string(g.manager.connectivity(time.Now()))
 	}
 	return n
+}
+
+// interfaces are those of a snapshot as people and programs are told of them.
+func interfaces(s netmon.Snapshot) []admin.Interface {
+	all := []admin.Interface{}
+	for _, i := range s.Interfaces {
+		all = append(all, admin.Interface{Name: i.Name, Addresses: i.Addrs})
+	}
+	return all
 }
 
 const (

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,4 +35,18 @@ func TestManagerIsAskedSparingly(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}
 	})
+}
+
+// A delivery that goes on through an upstream which the config has no more hears
+// of the network as the others do.
+func TestDroppedUpstreamsRoam(t *testing.T) {
+	took := make(chan string, 10)
+	dir, a := t.TempDir(), practice(t, took, "a")
+	g, _ := running(t, parsed(t, dir, "a", a, "b", a))
+	old := g.upstreams
+	g.Reload(parsed(t, dir, "b", a))
+	heard := g.connected()
+	if len(heard) != 2 || !slices.Contains(heard, old["a"].relay) || !slices.Contains(heard, old["b"].relay) {
+		t.Errorf("%d hear of the network", len(heard))
+	}
 }

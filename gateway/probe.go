@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"mailroam/gateway/admin"
 	"mailroam/gateway/relay"
 	"mailroam/health/netmon"
 	"mailroam/queue"
@@ -44,8 +45,8 @@ type ProbeNetwork struct {
 	Advice string `json:"advice,omitempty"`
 	// Manager is what NetworkManager thinks: none, portal, limited or full; ""
 	// where there is none, or it does not know.
-	Manager    string             `json:"network_manager,omitempty"`
-	Interfaces []netmon.Interface `json:"interfaces"`
+	Manager    string            `json:"network_manager,omitempty"`
+	Interfaces []admin.Interface `json:"interfaces"` // as in the status
 }
 
 // ProbeUpstream is an upstream, in the order of the config.

@@ -28,10 +28,7 @@ func (v view) blocked(w way) bool { return !w.local() && slices.Contains(v.shut,
 // every address. The network is blamed only for what cannot be the upstreams'
 // own fault, and what is on this machine shows nothing of it.
 func (e evidence) view(now time.Time) view {
-	v := view{network: ProbeNetwork{State: health.Online, Manager: string(e.manager), Interfaces: e.network.Interfaces}}
-	if v.network.Interfaces == nil {
-		v.network.Interfaces = []netmon.Interface{}
-	}
+	v := view{network: ProbeNetwork{State: health.Online, Manager: string(e.manager), Interfaces: interfaces(e.network)}}
 	seen := e.witnesses()
 	if len(seen) == 0 {
 		return v
@@ -67,7 +64,11 @@ func (e evidence) view(now time.Time) view {
 	v.ports(seen)
 	v.families(seen)
 	if !slices.ContainsFunc(seen, witness.passed) && apart(seen) && !connected(seen) {
-		return say(health.Unreachable, "no upstream can be reached, on different hosts: it is the network, not they", "wait, or try another network")
+		beyond := ""
+		if e.homely() {
+			beyond = " beyond this machine"
+		}
+		return say(health.Unreachable, "no upstream"+beyond+" can be reached, on different hosts: it is the network, not they", "wait, or try another network")
 	}
 	v.network.Why = strings.Join(v.sentences, " ")
 	if len(v.shut) > 0 && !slices.ContainsFunc(seen, witness.passed) {
@@ -75,6 +76,13 @@ func (e evidence) view(now time.Time) view {
 		v.sentences = append(v.sentences, sentence(v.network.Advice))
 	}
 	return v
+}
+
+// homely says that an endpoint on this machine works.
+func (e evidence) homely() bool {
+	return slices.ContainsFunc(e.tried, func(t tried) bool {
+		return slices.ContainsFunc(t.ways, func(w way) bool { return w.local() && w.works() })
+	})
 }
 
 // witness is what an upstream shows of the network.

@@ -193,7 +193,8 @@ func (e evidence) upstream(t tried, v view, now time.Time) ProbeUpstream {
 		u.Why = "works by " + and(by)
 		return u
 	}
-	u.Why = sum(t.ways, plights, v.network.State != health.Online)
+	away := slices.ContainsFunc(t.ways, func(w way) bool { return !w.local() })
+	u.Why = sum(t.ways, plights, away && v.network.State != health.Online)
 	return u
 }
 
@@ -207,7 +208,11 @@ func sum(ways []way, plights []plight, network bool) string {
 			fix = "" // there is no one way out
 			parts = parts[:0]
 			for k, q := range plights {
-				parts = append(parts, ways[k].url.Address()+": "+q.what)
+				part := q.what
+				if !strings.HasPrefix(part, ways[k].url.Host+" ") {
+					part = ways[k].url.Address() + ": " + part
+				}
+				parts = append(parts, part)
 			}
 			break
 		}

@@ -58,8 +58,10 @@ func (w words) plight() plight {
 	case errors.Is(fault, relay.ErrWrongTime):
 		p.fix = "set the clock, which says " + moment(w.now) + ", or tell whoever runs the server"
 	case wrongName:
+		p.what += ": " + w.f.Text
 		p.fix = "if this is no captive portal, correct the host in urls or add ?servername=NAME"
 	case nobodys:
+		p.what += ": " + w.f.Text
 		p.fix = "if this is no captive portal and the certificate is right, add ?ca=FILE with its authority"
 	case noTLS && w.u.Scheme == "smtps":
 		p.fix = "if it wants STARTTLS, write smtp:// instead of smtps://"

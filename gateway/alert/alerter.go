@@ -19,7 +19,10 @@ type Options struct {
 	Version  string
 	// Transport carries the webhook; nil is HTTP with the system's roots.
 	Transport http.RoundTripper
-	Log       *slog.Logger
+	// Words says in plain words why the webhook cannot be reached; nil is the
+	// error's own.
+	Words func(error) string
+	Log   *slog.Logger
 }
 
 // Settings are what may change while it runs.
@@ -51,6 +54,9 @@ type Alerter struct {
 func New(o Options, s Settings) *Alerter {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Words == nil {
+		o.Words = error.Error
 	}
 	return &Alerter{
 		opts: o, client: newClient(o.Transport), limit: commandLimit, settings: s,

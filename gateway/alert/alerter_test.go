@@ -163,13 +163,14 @@ func TestAlerterIsWoken(t *testing.T) {
 // told when the network changes, or within a minute.
 func TestWebhookIsTriedAgain(t *testing.T) {
 	onStage(t, func(t *testing.T, s *stage) {
+		s.opts.Words = func(err error) string { return "in plain words: " + err.Error() }
 		s.hook.set(errors.New("no route to host"), 0)
 		s.show(view(locked("work"), locked("home")), 5*time.Minute)
 		s.show(view(locked("work"), up("home")), 5*time.Minute)
 		if n := s.hook.tries(); n < 9 || n > 12 {
 			t.Errorf("%d tries in ten minutes", n)
 		}
-		if n := strings.Count(s.journal.String(), "cannot be told"); n != 1 {
+		if n := strings.Count(s.journal.String(), "cannot be told: in plain words: no route to host"); n != 1 {
 			t.Errorf("the log says so %d times: %s", n, s.journal.String())
 		}
 		s.hook.set(nil, 0)

@@ -53,7 +53,7 @@ func (a *Alerter) run(ctx context.Context, s Settings, e Event) (said []byte, er
 	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "MAILROAM_EVENT="+e.Kind, "MAILROAM_UPSTREAM="+e.Upstream, "MAILROAM_TEXT="+e.Text)
-	cmd.Stdin = bytes.NewReader(a.payload(e))
+	cmd.Stdin = bytes.NewReader(append(a.payload(e), '\n')) // a line, for those who collect them
 	out := &bounded{}
 	cmd.Stdout, cmd.Stderr = out, out
 	ownGroup(cmd)

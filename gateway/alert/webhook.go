@@ -61,7 +61,7 @@ func (a *Alerter) post(ctx context.Context) {
 			return
 		}
 		if err != nil && !failing {
-			a.opts.Log.Warn("alert", "text", "the alert webhook cannot be told: "+queue.Printable(err.Error(), 500))
+			a.opts.Log.Warn("alert", "text", "the alert webhook cannot be told: "+queue.Printable(a.opts.Words(err), 500))
 		}
 		failing = err != nil
 		_, refused := errors.AsType[refusal](err)

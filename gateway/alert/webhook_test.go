@@ -3,10 +3,12 @@ package alert
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -80,5 +82,36 @@ func TestWebhookIsParticular(t *testing.T) {
 	// It can succeed.
 	if err := told(stranger.URL, Options{Transport: stranger.Client().Transport}).send(t.Context(), Event{}); err != nil || heard != 1 {
 		t.Errorf("%v, and %d heard", err, heard)
+	}
+}
+
+// A server that sends in circles, or never comes to an end, costs one request
+// and little memory.
+func TestWebhookIsBounded(t *testing.T) {
+	var asked, sent atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.URL.Path == "/circle" {
+			http.Redirect(w, r, "/circle", http.StatusTemporaryRedirect)
+			return
+		}
+		for block := make([]byte, 64<<10); ; {
+			n, err := w.Write(block)
+			if sent.Add(int64(n)); err != nil || sent.Load() > 1<<30 {
+				return
+			}
+		}
+	}))
+	defer srv.Close()
+	for path, want := range map[string]string{"/circle": "sends us elsewhere", "/endless": ""} {
+		asked.Store(0)
+		err := told(srv.URL+path, Options{}).send(t.Context(), Event{Kind: Quota})
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) || asked.Load() != 1 {
+			t.Errorf("%s: %s after %d requests", path, got, asked.Load())
+		}
+	}
+	srv.Close() // waits until the handler gave up
+	if n := sent.Load(); n > 64<<20 {
+		t.Errorf("it took %d octets", n)
 	}
 }

@@ -51,6 +51,24 @@ func (r RcptResult) Fault() *Error {
 	return &Error{Stage: r.Stage, Reply: r.Reply, Err: r.Err}
 }
 
+// Words says the same of a fault of any other client's connection.
+func Words(err error) string {
+	e := &Error{Stage: Connect, Err: err}
+	_, dns := errors.AsType[*net.DNSError](err)
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	_, dial := errors.AsType[*net.OpError](err)
+	switch {
+	case dns:
+		e.Stage = Resolve
+	case unverified, noTLS:
+		e.Stage = TLS
+	case !dial && !isTimeout(err):
+		return innermost(err)
+	}
+	return e.Words("")
+}
+
 // where is what is to be looked at: the address while nobody answered there, and
 // then the endpoint.
 func (e *Error) where() string {
@@ -110,28 +128,30 @@ func tlsWords(it string, at Stage, err error) string {
 	}
 	failed, ok := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case errors.Is(err, errNoStartTLS), errors.Is(err, errInjected):
-		return it + ": " + innermost(err)
+	case errors.Is(err, errNoStartTLS):
+		return it + " does not offer STARTTLS, though it is required; somebody may be hiding it"
+	case errors.Is(err, errInjected):
+		return it + " sends octets in the clear after STARTTLS"
 	case !ok && !isLoss(err):
 		return "setting up TLS with " + it + " fails: " + innermost(err)
 	case !ok:
 		return sessionWords(it, at, err)
 	case len(failed.UnverifiedCertificates) == 0:
-		return it + " shows a wrong certificate: " + innermost(failed.Err)
+		return it + " shows a certificate that is not valid: " + innermost(failed.Err)
 	}
 	c := failed.UnverifiedCertificates[0]
 	_, name := errors.AsType[x509.HostnameError](err)
 	_, nobodys := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
 	case errors.Is(err, ErrWrongTime):
-		return fmt.Sprintf("%s shows a certificate that is right but for the time: it is valid from %s to %s, and by this machine's clock that is not now",
+		return fmt.Sprintf("%s shows a certificate that is right but for the time: it is valid from %s to %s",
 			it, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
 	case name:
-		return it + " shows a wrong certificate: it " + certificate(c)
+		return it + " shows a certificate for " + holder(c)
 	case nobodys:
-		return it + " shows a certificate that nobody trusted here vouches for: it " + certificate(c)
+		return it + " shows a certificate that nobody trusted here vouches for"
 	}
-	return fmt.Sprintf("%s shows a wrong certificate (%s): it %s", it, innermost(failed.Err), certificate(c))
+	return it + " shows a certificate that is not valid: " + innermost(failed.Err)
 }
 
 // when is the time of a connection's end or of a silence.

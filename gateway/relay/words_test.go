@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,6 @@ func TestWords(t *testing.T) {
 	day := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	cert := &x509.Certificate{
 		DNSNames: []string{"other.example.net"}, SerialNumber: big.NewInt(1), NotBefore: day, NotAfter: day.AddDate(1, 0, 0),
-		Issuer: pkix.Name{CommonName: "Hotel"}, RawIssuer: []byte{1},
 	}
 	unverified := func(err error) error {
 		return fmt.Errorf("%w: %w", errHandshake, &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{cert}, Err: err})
@@ -32,7 +30,6 @@ func TestWords(t *testing.T) {
 		return &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 587}, Err: err}
 	}
 	errno := func(e syscall.Errno) error { return dial(os.NewSyscallError("connect", e)) }
-	const details = "other.example.net; issued by Hotel; valid from 2026-01-02 to 2027-01-02"
 	for _, c := range []struct {
 		at   Stage
 		err  error
@@ -50,16 +47,16 @@ func TestWords(t *testing.T) {
 		{Connect, errno(syscall.ENETDOWN), "192.0.2.1:587 cannot be reached: network is down"},
 		{Connect, dial(os.ErrDeadlineExceeded), "192.0.2.1:587 does not answer"},
 		{Connect, context.DeadlineExceeded, "192.0.2.1:587 does not answer"},
-		{TLS, unverified(x509.HostnameError{Certificate: cert, Host: host}), "mx.example:587 shows a wrong certificate: it names " + details},
-		{TLS, unverified(x509.UnknownAuthorityError{Cert: cert}), "mx.example:587 shows a certificate that nobody trusted here vouches for: it names " + details},
-		{TLS, unverified(x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: "long ago"}), "mx.example:587 shows a wrong certificate (certificate has expired or is not yet valid: long ago): it names " + details},
-		{StartTLS, fmt.Errorf("%w: %w", ErrWrongTime, unverified(x509.CertificateInvalidError{Cert: cert})), "mx.example:587 shows a certificate that is right but for the time: it is valid from 2026-01-02 to 2027-01-02, and by this machine's clock that is not now"},
+		{TLS, unverified(x509.HostnameError{Certificate: cert, Host: host}), "mx.example:587 shows a certificate for other.example.net"},
+		{TLS, unverified(x509.UnknownAuthorityError{Cert: cert}), "mx.example:587 shows a certificate that nobody trusted here vouches for"},
+		{TLS, unverified(x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: "long ago"}), "mx.example:587 shows a certificate that is not valid: certificate has expired or is not yet valid: long ago"},
+		{StartTLS, fmt.Errorf("%w: %w", ErrWrongTime, unverified(x509.CertificateInvalidError{Cert: cert})), "mx.example:587 shows a certificate that is right but for the time: it is valid from 2026-01-02 to 2027-01-02"},
 		{TLS, fmt.Errorf("%w: %w", errHandshake, tls.RecordHeaderError{}), "mx.example:587 speaks no TLS"},
 		{StartTLS, fmt.Errorf("%w: %w", errHandshake, tls.RecordHeaderError{}), "mx.example:587 agrees to STARTTLS and speaks no TLS"},
 		{TLS, fmt.Errorf("%w: %w", errHandshake, tls.RecordHeaderError{RecordHeader: [5]byte([]byte("HTTP/"))}), "mx.example:587 is a web server, not a mail server"},
 		{TLS, fmt.Errorf("%w: %w", errHandshake, &net.OpError{Op: "remote error", Err: tls.AlertError(40)}), "setting up TLS with mx.example:587 fails: handshake failure"},
 		{TLS, fmt.Errorf("%w: %w", errHandshake, io.EOF), "mx.example:587 hangs up while TLS is set up"},
-		{StartTLS, errNoStartTLS, "mx.example:587: STARTTLS is not offered, though it is required; somebody may be hiding it"},
+		{StartTLS, errNoStartTLS, "mx.example:587 does not offer STARTTLS, though it is required; somebody may be hiding it"},
 		{Greeting, os.ErrDeadlineExceeded, "mx.example:587 takes the connection and says nothing"},
 		{Greeting, errHungUp, "mx.example:587 hangs up without a greeting"},
 		{Greeting, &syntaxError{[]byte("SSH-2.0")}, `mx.example:587 is no mail server: not an SMTP reply: "SSH-2.0"`},
@@ -85,6 +82,12 @@ func TestWords(t *testing.T) {
 				t.Errorf("%s, %v: %q is no word for people: %s", c.at, c.err, word, bare)
 			}
 		}
+	}
+	if got := Words(fmt.Errorf("post: %w", errno(syscall.ECONNREFUSED))); got != "192.0.2.1:587 refuses the connection" {
+		t.Errorf("another client's fault: %s", got)
+	}
+	if got := Words(unverified(x509.UnknownAuthorityError{Cert: cert})); got != "the server shows a certificate that nobody trusted here vouches for" {
+		t.Errorf("another client's fault: %s", got)
 	}
 	said := &Error{Stage: Greeting, Reply: Reply{Code: 554, Text: "no"}}
 	if got := said.Words(""); got != "554 no" {
