@@ -3,6 +3,8 @@ package health
 import (
 	"testing"
 	"time"
+
+	"mailroam/health/netmon"
 )
 
 // back is an upstream that was down for a while and has paid its passes.
@@ -78,19 +80,32 @@ func TestFailbackOnNetworkChange(t *testing.T) {
 	})
 }
 
-// What was down at the end was down.
+// What was down at the end was down, but in another network that was its
+// affair.
 func TestFailbackAfterARestart(t *testing.T) {
-	opts := Options{Targets: two, Network: home, File: t.TempDir() + "/health.json"}
-	inBubble(t, opts, func(b *bubble) {
-		b.a.cut()
-		b.deliver("a", *refused)
-	})
-	opts.Failback.NetworkChange = true
-	inBubble(t, opts, func(b *bubble) {
-		b.wait(time.Minute)
-		b.want("a", "up", Returning)
-		b.want("b", "up", Ready)
-	})
+	elsewhere := home
+	elsewhere.Resolver = "nameserver 10.0.0.53"
+	for _, c := range []struct {
+		in   netmon.Snapshot
+		want Rank
+	}{
+		{home, Returning},
+		{netmon.Snapshot{}, Returning}, // nobody knows
+		{elsewhere, Ready},
+	} {
+		opts := Options{Targets: two, Network: home, File: t.TempDir() + "/health.json"}
+		inBubble(t, opts, func(b *bubble) {
+			b.a.cut()
+			b.deliver("a", *refused)
+			b.deliver("b", Fault{Kind: Quota, Reason: "452"})
+		})
+		opts.Network, opts.Failback.NetworkChange = c.in, true
+		inBubble(t, opts, func(b *bubble) {
+			b.wait(time.Minute)
+			b.want("a", "up", c.want)
+			b.want("b", "cooling", Unusable)
+		})
+	}
 }
 
 func (t Target) named(name string, p Prober) Target {

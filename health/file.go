@@ -14,7 +14,8 @@ import (
 type savedState struct {
 	Version   int                      `json:"version"`
 	Saved     time.Time                `json:"saved"`
-	Odometer  time.Duration            `json:"odometer"` // in nanoseconds
+	Odometer  time.Duration            `json:"odometer"`          // in nanoseconds
+	Network   string                   `json:"network,omitempty"` // the one that Saved fell in, as netmon names it
 	Upstreams map[string]savedUpstream `json:"upstreams"`
 }
 
@@ -41,6 +42,12 @@ func (m *Monitor) load(now time.Time) savedState {
 	if ahead := s.Saved.Sub(now); ahead > 0 { // the clock was set back
 		for name, u := range s.Upstreams {
 			u.tracker = u.shift(-ahead)
+			s.Upstreams[name] = u
+		}
+	}
+	if m.watched && s.Network != "" && s.Network != m.network.Network() {
+		for name, u := range s.Upstreams {
+			u.tracker = u.roam(now)
 			s.Upstreams[name] = u
 		}
 	}
@@ -83,6 +90,9 @@ func (m *Monitor) saveNow() {
 	m.mu.Lock()
 	m.dirty = false
 	s := savedState{Version: fileVersion, Saved: wall().UTC(), Odometer: m.odometer.reading(time.Now()), Upstreams: map[string]savedUpstream{}}
+	if m.watched {
+		s.Network = m.network.Network()
+	}
 	for name, u := range m.upstreams {
 		s.Upstreams[name] = savedUpstream{Account: u.Account, tracker: u.tracker}
 	}
