@@ -22,7 +22,7 @@ type race struct {
 	outcomes chan outcome
 	answers  chan lookup
 	over     chan struct{} // nobody hears outcomes and answers any more
-	faults   []outcome // and those of lookups
+	faults   []outcome     // and those of lookups
 }
 
 // runner is a candidate under way.
