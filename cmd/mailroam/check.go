@@ -53,6 +53,17 @@ func (a *app) printConfig(cfg *gateway.Config) {
 		}
 		about.add(cell{"listen", dim}, cell{text: l.Address + ", for " + strings.Join(from, ", ")})
 	}
+	// The command's arguments and the webhook's URL may hold tokens.
+	var told []string
+	if c := cfg.Alert.Command; len(c) > 0 {
+		told = append(told, "the program "+safe(c[0]))
+	}
+	if !cfg.Alert.Webhook.IsZero() {
+		told = append(told, "a webhook")
+	}
+	if len(told) > 0 {
+		about.add(cell{"alerts", dim}, cell{text: "to " + strings.Join(told, " and ")})
+	}
 	about.print(a.out)
 
 	fmt.Fprintln(a.out, "\nMail leaves by the first of these that works:")
