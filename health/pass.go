@@ -3,7 +3,7 @@ package health
 import "time"
 
 // Pass is one delivery under way at an upstream. It ends with one call of
-// either Done or Cancel. Its zero value stands for nothing.
+// Done, Cancel or CutInLogin. Its zero value stands for nothing.
 type Pass struct {
 	m          *Monitor
 	u          *upstream
@@ -68,6 +68,21 @@ func (p Pass) Cancel() {
 		next := p.u.tracker
 		next.Breaker = next.Breaker.refund(now)
 		p.m.apply(p.u, next, now)
+	}
+}
+
+// CutInLogin ends a delivery that was broken off while it logged in. That says
+// nothing about the upstream, but where bad credentials are on trial it may
+// count as a login made: the next one waits for its time.
+func (p Pass) CutInLogin() {
+	if p.m == nil {
+		return
+	}
+	now := wall()
+	p.m.mu.Lock()
+	defer p.m.unlock()
+	if p.endTrial() {
+		p.m.tell(p.u, false, now)
 	}
 }
 

@@ -81,3 +81,37 @@ func TestQuietIsDropped(t *testing.T) {
 		b.want("a", "not there", Unusable)
 	})
 }
+
+// A login that was cut may count with the provider: a network that comes and
+// goes must not buy a bad password more tries.
+func TestCutInLogin(t *testing.T) {
+	for cut, want := range map[bool]int{true: 3, false: 1000} {
+		inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
+			b.deliver("a", Fault{Kind: Account, Reason: "535"})
+			logins := 1
+			for range 2 * 3600 {
+				b.wait(time.Second)
+				p, ok := b.Start("a")
+				if !ok {
+					continue
+				}
+				logins++
+				if b.Network(another); cut {
+					p.CutInLogin()
+				} else {
+					p.Cancel() // the control: it never came to that
+				}
+			}
+			if cut && logins > want || !cut && logins < want {
+				t.Errorf("cut in the login %v: %d in two hours, want about %d", cut, logins, want)
+			}
+		})
+	}
+	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
+		b.deliver("a", Fault{Kind: Session, Reason: "421"})
+		b.wait(5 * time.Second)
+		p, _ := b.Start("a")
+		p.CutInLogin()
+		b.want("a", "trial", Ready)
+	})
+}

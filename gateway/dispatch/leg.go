@@ -140,7 +140,7 @@ func (t *trip) passOver(l *leg, next *slot) {
 
 // weigh judges what came back, and tells health.
 func (l *leg) weigh(r relay.Result) Judgement {
-	try := l.try
+	try, inLogin := l.try, slices.ContainsFunc(r.Rcpts, cutInLogin)
 	try.Rcpts, r.Rcpts = answered(try.Rcpts, r.Rcpts)
 	try.Result = r
 	now := l.d.now()
@@ -151,12 +151,20 @@ func (l *leg) weigh(r relay.Result) Judgement {
 		// being held up there as well.
 		f = health.Fault{Kind: health.Session, Reason: l.silent}
 	}
-	if f.OK() && !r.Served {
-		l.open.Cancel() // we broke it off: that says nothing about the upstream
-	} else {
+	switch {
+	case !f.OK() || r.Served:
 		l.open.Done(f)
+	case inLogin:
+		l.open.CutInLogin()
+	default:
+		l.open.Cancel() // we broke it off: that says nothing about the upstream
 	}
 	return j
+}
+
+// cutInLogin says that we stopped, or the network changed, while it logged in.
+func cutInLogin(r relay.RcptResult) bool {
+	return r.Stage == relay.Auth && errors.Is(r.Err, relay.ErrStopped)
 }
 
 // unanswered says that MAIL was sent and the wait for its reply broken off.

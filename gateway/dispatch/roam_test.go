@@ -195,3 +195,27 @@ func TestRoamedHurriesNoDoubt(t *testing.T) {
 		}
 	})
 }
+
+// TestRoamedInALogin: bad credentials get no more tries by a network that comes
+// and goes.
+func TestRoamedInALogin(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		w.pass(time.Second)
+		w.peers["a"].plays(func(n int, d relay.Delivery) *relay.Result {
+			if n == 1 {
+				return says(relay.Auth, 535, "5.7.8", "bad credentials")(n, d)
+			}
+			r := all(d, relay.RcptResult{Stage: relay.Auth, Err: fmt.Errorf("%w: %w", relay.ErrStopped, relay.ErrRoamed)})
+			r.Stopped, r.Served = r.Rcpts[0].Err, false
+			return &r
+		})
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(50 * time.Minute)
+		if asked, _ := w.peers["a"].count(); asked != 2 {
+			t.Errorf("%d logins within the hour", asked)
+		}
+		w.peers["a"].plays(nil)
+		w.pass(15 * time.Minute)
+		w.wantState(id, queue.Done)
+	})
+}
