@@ -124,35 +124,39 @@ func (v View) unsure(k key) bool {
 		}
 	case Quota:
 		// What does not answer shows that, and not its quota.
-		if u, ok := find(v.Upstreams, k.upstream); ok && (u.Kind == health.Network || u.Kind == health.Identity) {
+		if u, ok := find(v.Upstreams, k.upstream); ok && (u.Kind == health.Network || u.Kind == health.Identity || u.State == health.Offline) {
 			return true
 		}
 	}
 	return !v.online()
 }
 
-// over says in words that k is no longer so, after so long.
+// over says in words that k is no longer so, after so long. What the config has
+// no more is not said to work.
 func (v View) over(k key, lasted time.Duration) string {
 	after := " after " + lasted.Round(time.Second).String()
-	gone := slices.ContainsFunc(strings.Split(k.upstream, ","), func(name string) bool {
-		_, ok := find(v.Upstreams, name)
-		return !ok
-	})
+	chain := func(has func(Chain) bool) bool { return slices.ContainsFunc(v.Chains, has) }
+	_, there := find(v.Upstreams, k.upstream)
 	switch k.kind {
 	case InDoubt:
 		return "No message is in doubt any more," + after + "."
 	case Disk:
 		return "The disk has room again: mail is taken," + after + "."
+	case AllDown:
+		if !chain(func(c Chain) bool { return strings.Join(c.Upstreams, ",") == k.upstream }) {
+			return "The config has changed: mail has other upstreams now than " + strings.ReplaceAll(k.upstream, ",", ", ") + "."
+		}
+		return fmt.Sprintf("Mail leaves again,%s: an upstream of %s works.", after, strings.ReplaceAll(k.upstream, ",", ", "))
 	}
 	switch {
-	case gone:
+	case !there:
 		return fmt.Sprintf("%q is not among the upstreams of the config any more.", k.upstream)
+	case k.kind == SecondChoice && !chain(func(c Chain) bool { return c.Upstreams[0] == k.upstream }):
+		return fmt.Sprintf("The config has changed: %q is nobody's first choice any more.", k.upstream)
 	case k.kind == SecondChoice:
 		return fmt.Sprintf("Back on the first choice: mail goes by %q again,%s.", k.upstream, after)
-	case k.kind == AllDown:
-		return fmt.Sprintf("Mail leaves again,%s: an upstream of %s works.", after, strings.ReplaceAll(k.upstream, ",", ", "))
 	case k.kind == Credentials:
-		return fmt.Sprintf("%q takes our login again,%s.", k.upstream, after)
+		return fmt.Sprintf("%q refuses our login no longer,%s.", k.upstream, after)
 	}
 	return fmt.Sprintf("%q takes mail again,%s.", k.upstream, after)
 }

@@ -232,6 +232,7 @@ func TestLedger(t *testing.T) {
 		{"what does not answer may still have no quota", []step{
 			{view: view(quota), news: "quota:work", tell: "quota:work"},
 			{after: m, view: view(down("work"))},
+			{after: m, view: view(is("work", "offline", "no route leads there", health.None), up("home"))},
 			{after: 2 * m, view: view(quota)},
 			{after: 3 * m, view: view(up("work")), news: "-quota:work", tell: "-quota:work"},
 		}},
@@ -265,6 +266,31 @@ func TestLedger(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An end says what is so, and does not take another config for a cure.
+func TestEnds(t *testing.T) {
+	both := view(up("work"), up("home"))
+	for _, tt := range []struct {
+		key  key
+		view View
+		want string
+	}{
+		{key{SecondChoice, "work"}, both, `Back on the first choice: mail goes by "work" again, after 1m0s.`},
+		{key{SecondChoice, "home"}, both, `The config has changed: "home" is nobody's first choice any more.`},
+		{key{SecondChoice, "gone"}, both, `"gone" is not among the upstreams of the config any more.`},
+		{key{AllDown, "work,home"}, both, "Mail leaves again, after 1m0s: an upstream of work, home works."},
+		{key{AllDown, "work,home"}, view(down("work"), down("home"), down("third")), "The config has changed: mail has other upstreams now than work, home."},
+		{key{Credentials, "work"}, both, `"work" refuses our login no longer, after 1m0s.`},
+		{key{Credentials, "gone"}, both, `"gone" is not among the upstreams of the config any more.`},
+		{key{Quota, "home"}, both, `"home" takes mail again, after 1m0s.`},
+		{key{kind: InDoubt}, both, "No message is in doubt any more, after 1m0s."},
+		{key{kind: Disk}, both, "The disk has room again: mail is taken, after 1m0s."},
+	} {
+		if got := tt.view.over(tt.key, time.Minute); got != tt.want {
+			t.Errorf("%v: %s\nwant %s", tt.key, got, tt.want)
+		}
 	}
 }
 
