@@ -267,9 +267,9 @@ func TestNoneEscapes(t *testing.T) {
 		n.serve(sink.Options{Faults: faults(t, "ehlo=delay 1ms", "mail=delay 1ms", "dot=delay 1ms")}, v4+":465", v4+":587")
 		n.hole(v6At+":465", v6At+":587")
 		var all sync.WaitGroup
-		for range 8 {
+		for range 4 {
 			all.Go(func() {
-				for range 50 {
+				for range 40 {
 					if r := n.deliver(mail(letter, "b@example.com")); !r.Rcpts[0].Accepted() && !errors.Is(r.Stopped, ErrRoamed) {
 						t.Errorf("got %v", r.Rcpts[0])
 					}
@@ -277,7 +277,7 @@ func TestNoneEscapes(t *testing.T) {
 			})
 		}
 		all.Go(func() {
-			for i := range 100 {
+			for i := range 60 {
 				way := fmt.Sprint(i)
 				n.setWay(v4, way)
 				n.up.Roam(way)
