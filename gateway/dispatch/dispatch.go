@@ -290,7 +290,7 @@ func (d *Dispatcher) got(claims []queue.Claim) {
 	}
 	for u, n := range d.asked {
 		d.slots[u] -= n
-		d.backlog = d.backlog || brought[u] == n
+		d.backlog = d.backlog || n > 1 && brought[u] == n // the one of a trial shows nothing
 	}
 	d.asked = nil
 }

@@ -9,9 +9,10 @@
 //	          └─ too old, doubt over, lane unknown ─────────────────┘
 //
 // Route, Decide, Judge, File and Schedule are pure; the goroutines are the
-// claim loop, one per open pass (a trip) and one per delivery (a leg) or hedge
-// in it, a broom for finished mail, and one that files anew what a change of
-// the network sets free.
+// claim loop, one that wakes it when an upstream's state changes, one per open
+// pass (a trip) and one per delivery (a leg) or hedge in it, a broom for
+// finished mail, and one that files anew what a change of the network sets
+// free.
 //
 // A hedge gets the next upstream ready while the one that is asked gives no
 // sign of life. The message goes to whichever can begin first, at once and for

@@ -38,6 +38,10 @@ func (t *trip) hedge(ctx context.Context) (h hedge) {
 	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
 		return d.Health.Standing(n).Trial
 	}))
+	if d.free(u) <= 0 && d.asked[u] > 1 { // a claim that waits has them all: the next one leaves half
+		d.backlog = false
+		d.wake()
+	}
 	if u == "" || d.free(u) <= 0 || d.hedges[u] || ctx.Err() != nil {
 		d.mu.Unlock()
 		return h

@@ -528,3 +528,37 @@ func TestHedgeWaitsForAFullOne(t *testing.T) {
 		w.wantTook(map[string]int{"b": 1})
 	})
 }
+
+// TestHedgeOfATrial: the delivery that shows whether an upstream is well again
+// is hedged like any other, though a claim waits for mail for the next one.
+func TestHedgeOfATrial(t *testing.T) {
+	hedging(t, both, func(w *world) {
+		w.peers["a"].whole = func(ctx context.Context, d relay.Delivery) relay.Result {
+			err := waits(ctx, d, time.Minute)
+			return all(d, relay.RcptResult{Stage: relay.Mail, Err: cmp.Or(err, os.ErrDeadlineExceeded)})
+		}
+		for range 3 {
+			id := w.submit("ann@example.com", "bob@example.net")
+			w.pass(hedgeAfter + time.Millisecond)
+			w.wantState(id, queue.Done)
+			w.pass(30 * time.Second) // it may be tried again
+		}
+		if asked, _ := w.peers["a"].count(); asked != 3 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
+// TestHedgeMakesRoom: a claim that waits with all slots gives some back.
+func TestHedgeMakesRoom(t *testing.T) {
+	hedging(t, both, func(w *world) {
+		w.d.mu.Lock()
+		w.d.asked["b"], w.d.slots["b"] = 16, 16
+		w.d.mu.Unlock()
+		w.peers["a"].goesDark(true)
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(2*hedgeAfter + time.Millisecond)
+		w.wantState(id, queue.Done)
+		w.wantTook(map[string]int{"b": 1})
+	})
+}
