@@ -67,7 +67,7 @@ type Rank int
 const (
 	Unusable   Rank = iota
 	LastResort      // suspect: the last probe failed
-	Returning       // up, but it was down and still owes passes
+	Returning       // up, but it was down and owes passes, or the wait of Failback
 	Ready           // up, or not known yet
 )
 
