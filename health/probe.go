@@ -151,6 +151,10 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 	}
 	before, inferred := u.tracker, m.outlook.inferred()
 	m.apply(u, u.tracker.observe(o, now, m.opts.Rise), now)
+	fell := u.Reach != before.Reach && (u.Reach == suspect || u.Reach == down)
+	if lost || fell && !u.local {
+		m.doubtAll(now)
+	}
 	if m.judge(now) {
 		m.logOutlook(nil)
 	}
@@ -159,5 +163,19 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 	}
 	if news && o.fault.OK() && !u.local && !u.Unproven {
 		m.proved = now
+	}
+}
+
+// doubtAll asks those at once who are up and were not heard of lately: what
+// silenced one may be the network, which silences them all. It is called for
+// news only, since one that stays down must not have the others asked again and
+// again. The caller holds mu.
+func (m *Monitor) doubtAll(now time.Time) {
+	for _, u := range m.upstreams {
+		heard := now.Sub(u.LastGood) < quick || now.Sub(u.pace.last) < quick
+		if u.Reach == up && u.probing == nil && !heard {
+			u.pace.last = time.Time{}
+			m.poke()
+		}
 	}
 }

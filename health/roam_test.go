@@ -534,3 +534,33 @@ func TestPlaceIsForgivenAtStart(t *testing.T) {
 		}
 	})
 }
+
+// TestOneFailsAllAreAsked: a router dies behind a link that stays up, while
+// nobody had reason to ask: a session that is lost shows it within seconds.
+func TestOneFailsAllAreAsked(t *testing.T) {
+	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
+		b.wait(30 * time.Minute) // both are up, and asked every quarter of an hour
+		p, ok := b.Start("a")
+		if !ok {
+			t.Fatal("a cannot be used")
+		}
+		b.fails(&Fault{Kind: Network, Reason: "no answer"})
+		b.wait(time.Second)
+		p.Done(Fault{Kind: Session, Reason: "the connection was lost"})
+		b.wait(5 * time.Second)
+		b.outlook(Unreachable)
+	})
+}
+
+// TestOneThatStaysDownHurriesNobody: its failures are no news.
+func TestOneThatStaysDownHurriesNobody(t *testing.T) {
+	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
+		b.a.cut()
+		b.wait(10 * time.Minute)
+		b.b.forget()
+		b.wait(time.Hour)
+		if n := b.b.count(); n > 7 {
+			t.Errorf("b, which is up and idle, was asked %d times in an hour", n)
+		}
+	})
+}
