@@ -66,7 +66,7 @@ type Rank int
 // The ranks, worst first.
 const (
 	Unusable   Rank = iota
-	LastResort      // suspect: the last probe failed
+	LastResort      // suspect: the last probe failed, or a delivery met silence
 	Returning       // up, but it was down and owes passes, or the wait of Failback
 	Ready           // up, or not known yet
 )

@@ -157,7 +157,7 @@ type Refusal struct {
 	Upstream string    `json:"upstream"`
 	Until    time.Time `json:"until"`
 	Perm     bool      `json:"perm,omitempty"`  // a 5xx
-	Place    bool      `json:"place,omitempty"` // may be for where we were: it ends with a major change of the network
+	Place    bool      `json:"place,omitempty"` // may be for where we were: it ends with a major change of the network, unless in doubt
 	Answer   Answer    `json:"answer"`
 }
 
