@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"strconv"
 	"time"
 )
@@ -196,10 +196,10 @@ func (t *transaction) by(at Stage) time.Time {
 }
 
 // lost says what a broken session means: before the reply to MAIL, a kept one
-// was stale, unless it is silent.
+// was stale, unless it is we who wait no longer. That TCP has given up on the
+// peer (RFC 5482) is no such silence: routers forget what is idle.
 func (t *transaction) lost(at Stage, err error) error {
-	var timeout net.Error
-	if !t.answered && t.c.kept && !(errors.As(err, &timeout) && timeout.Timeout()) {
+	if !t.answered && t.c.kept && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return &Error{Stage: at, Err: fmt.Errorf("%w: %w", errStale, err)}
 	}
 	return &Error{Stage: at, Err: err}

@@ -60,7 +60,7 @@ func nameservers(settings string) (all []netip.AddrPort) {
 // system's configuration makes Go ask the C library instead, that rereads the
 // file by itself.
 func NewResolver(file string) *net.Resolver {
-	d := dialer{file: file, dial: (&net.Dialer{}).DialContext}
+	d := &dialer{file: file, dial: (&net.Dialer{}).DialContext}
 	return &net.Resolver{Dial: d.Dial}
 }
 
@@ -83,5 +83,9 @@ func (d *dialer) Dial(ctx context.Context, network, address string) (net.Conn, e
 		turn := (d.turn.Add(1) - 1) / 2
 		address = servers[turn%uint32(len(servers))].String()
 	}
-	return d.dial(ctx, network, address)
+	c, err := d.dial(ctx, network, address)
+	if udp, ok := c.(*net.UDPConn); ok && err == nil {
+		return &question{UDPConn: udp, patience: askAgain}, nil
+	}
+	return c, err
 }
