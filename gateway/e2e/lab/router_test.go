@@ -9,9 +9,13 @@ import (
 	"mailroam/gateway/sink"
 )
 
-// giveUp is how long a session with nobody at the other end may be held; then
-// the upstream cools down for 5 s, and the message is sent anew.
-const giveUp = 30*time.Second + 5*time.Second + 2*time.Second
+// A session with nobody at the other end may be held for 30 s, which TCP does
+// not keep to the tenth. A kept one is then replaced at once; one that was lost
+// in use has the upstream cool down for 5 s.
+const (
+	giveUp  = 30*time.Second + 1500*time.Millisecond
+	coolOff = 5*time.Second + 500*time.Millisecond
+)
 
 // TestRouterForgets: the router has forgotten the session and says nothing.
 func TestRouterForgets(t *testing.T) {
@@ -51,7 +55,7 @@ func TestRouterForgets(t *testing.T) {
 		l.a.practice.SetFaults()
 		return outcome{tokens: tokens, since: since}
 	}})
-	l.play(t, scenario{name: "NAT forgets in the body", first: giveUp, rounds: 1, round: func() outcome {
+	l.play(t, scenario{name: "NAT forgets in the body", first: giveUp + coolOff, rounds: 1, round: func() outcome {
 		keep(one)
 		l.a.pace.reset(slow)
 		tokens := one.submit(1, 1, large)
@@ -82,7 +86,7 @@ func TestDeadRouter(t *testing.T) {
 // that the time online then stands still.
 func (g *gateway) unreachable() (note string) {
 	g.t.Helper()
-	after, ok := g.until(time.Minute, func(s status) bool { return !s.Network.Online })
+	after, ok := g.until(45*time.Second, func(s status) bool { return !s.Network.Online })
 	if !ok {
 		g.t.Errorf("the status never spoke of a dead network, but of %+v", g.status().Network)
 		return "never called unreachable"
