@@ -21,12 +21,12 @@ type leg struct {
 	config  Config
 	try     Try // its message is a copy, since the trip may go on without the leg
 	open    health.Pass
-	network int           // d.network as it began
-	quiet   chan struct{} // yields when the upstream has given no sign of life for a while
-	giveUp  func()        // ends the set-up
+	network int              // d.network as it began
+	quiet   chan relay.Stage // yields when the upstream has given no sign of life for a while
+	giveUp  func()           // ends the set-up
 	result  chan relay.Result
 	taker   atomic.Pointer[string] // the upstream that gets the body; nil while that is open
-	silent  string                 // why it was passed over, once it was
+	at      relay.Stage            // of the last silence
 }
 
 // choose lets the body go to u, unless it goes elsewhere. All that could send
@@ -46,7 +46,7 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 	l := &leg{
 		d: t.d, config: t.config, open: open, giveUp: giveUp,
 		try:   Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: eligible},
-		quiet: make(chan struct{}, 1), result: make(chan relay.Result, 1),
+		quiet: make(chan relay.Stage, 1), result: make(chan relay.Result, 1),
 	}
 	d := relay.Delivery{
 		Envelope:  t.envelope(u, rcpts),
@@ -54,9 +54,9 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 		Hurry:     t.others(),
 		GiveUp:    wanted.Done(),
 		Begin:     func() bool { return l.choose(u) },
-		OnQuiet: func() {
+		OnQuiet: func(at relay.Stage) {
 			select {
-			case l.quiet <- struct{}{}:
+			case l.quiet <- at:
 			default:
 			}
 		},
@@ -98,7 +98,7 @@ func (t *trip) deliver(ctx context.Context) {
 		case <-down:
 			down = nil
 			l.giveUp()
-		case <-l.quiet:
+		case l.at = <-l.quiet:
 			if h.slot == nil && !l.chosen() {
 				h = t.hedge(ctx)
 			}
@@ -119,11 +119,19 @@ func (t *trip) deliver(ctx context.Context) {
 // passOver leaves a quiet leg to itself, with its slot, and goes on in another.
 func (t *trip) passOver(l *leg, next *slot) {
 	text, why := fmt.Sprintf("no sign of life for %v", t.config.Hedge), next.upstream+" was ready"
-	l.open.Quiet(text + "; " + why)
-	l.giveUp()
+	if l.at == relay.Mail {
+		// What probes ask it answers, so only its breaker keeps the next message
+		// from being held up as well. The leg waits on, and relay learns how long
+		// MAIL takes there: who is only slow is used again.
+		l.open.Done(health.Fault{Kind: health.Session, Reason: text + "; " + why})
+		l.open = health.Pass{}
+	} else {
+		l.open.Quiet(text + "; " + why)
+		l.giveUp()
+	}
 	a := queue.Attempt{
 		At: l.try.At.UTC(), Took: time.Since(l.try.At), Upstream: l.try.Upstream,
-		Stage: relay.Mail.String(), Verdict: string(relay.Next), Text: text, Why: why,
+		Stage: l.at.String(), Verdict: string(relay.Next), Text: text, Why: why,
 	}
 	if len(l.try.Rcpts) < len(t.m.Recipients) { // else all, which is nil
 		a.Rcpts = l.try.Rcpts
@@ -132,8 +140,8 @@ func (t *trip) passOver(l *leg, next *slot) {
 	left := t.slot
 	t.slot = next
 	t.d.passes.Go(func() {
-		l.silent = text + "; " + why
 		l.weigh(<-l.result)
+		l.giveUp()
 		left.leave()
 	})
 }
@@ -146,11 +154,6 @@ func (l *leg) weigh(r relay.Result) Judgement {
 	now := l.d.now()
 	j := l.config.Judge(try, now)
 	f := l.charge(j, now.Time)
-	if f.OK() && l.silent != "" && slices.ContainsFunc(r.Rcpts, unanswered) {
-		// What probes ask it answers, so only this keeps the next message from
-		// being held up there as well.
-		f = health.Fault{Kind: health.Session, Reason: l.silent}
-	}
 	switch {
 	case !f.OK() || r.Served:
 		l.open.Done(f)
@@ -165,11 +168,6 @@ func (l *leg) weigh(r relay.Result) Judgement {
 // cutInLogin says that we stopped, or the network changed, while it logged in.
 func cutInLogin(r relay.RcptResult) bool {
 	return r.Stage == relay.Auth && errors.Is(r.Err, relay.ErrStopped)
-}
-
-// unanswered says that MAIL was sent and the wait for its reply broken off.
-func unanswered(r relay.RcptResult) bool {
-	return r.Stage == relay.Mail && errors.Is(r.Err, relay.ErrGivenUp)
 }
 
 // answered leaves out the recipients for whom we stopped before the dot: about

@@ -117,3 +117,64 @@ func TestHedgeOverTheWire(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowMailIsLearnt: an upstream that needs longer for MAIL than a hedge
+// waits loses one message to the other, and is used again from then on.
+func TestSlowMailIsLearnt(t *testing.T) {
+	live(t, both, func(w *world) {
+		wire := sink.NewNetwork()
+		sinks := map[string]*sink.Server{}
+		ctx, cancel := context.WithCancel(context.Background())
+		var serving sync.WaitGroup
+		w.edit = func(c *Config) {
+			c.Hedge = hedgeAfter
+			for _, n := range both {
+				so := sink.Options{Keep: true, Listen: wire.Listen}
+				if n == "a" {
+					f, err := sink.ParseFault("mail=delay 3s")
+					if err != nil {
+						t.Fatal(err)
+					}
+					so.Faults = []sink.Fault{f}
+				}
+				l, err := wire.Listen("tcp", net.JoinHostPort(n+".example", "25"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := sink.New(so)
+				sinks[n] = s
+				serving.Go(func() { _ = s.Serve(ctx, l) })
+				c.Upstreams[n] = Upstream{Slots: 16, Relay: relay.New(relay.Options{
+					Name: n, Hello: "client.example", Dial: wire.Dial,
+					Endpoints: []relay.Endpoint{{Mode: relay.Insecure, Host: n + ".example", Port: "25"}},
+				})}
+			}
+		}
+		w.restart(both)
+		w.pass(time.Second)
+		for n, want := range []string{"b", "a", "a"} {
+			before := len(sinks[want].Messages())
+			w.wantState(w.submitAndPass("ann@example.com", fmt.Sprintf("r%d@example.net", n), 20*time.Second), queue.Done)
+			if len(sinks[want].Messages()) != before+1 {
+				t.Errorf("message %d did not go to %s", n+1, want)
+			}
+		}
+		w.end()
+		for _, u := range w.d.config.Upstreams {
+			u.Relay.(*relay.Upstream).CloseIdle()
+		}
+		for _, s := range sinks {
+			s.Cut()
+		}
+		cancel()
+		serving.Wait()
+	})
+}
+
+// submitAndPass submits a message and lets time pass.
+func (w *world) submitAndPass(from, rcpt string, d time.Duration) queue.ID {
+	w.t.Helper()
+	id := w.submit(from, rcpt)
+	w.pass(d)
+	return id
+}

@@ -154,7 +154,7 @@ func waits(ctx context.Context, d relay.Delivery, how time.Duration) error {
 		case <-end.C:
 			return nil
 		case <-quiet:
-			d.OnQuiet()
+			d.OnQuiet(relay.Connect)
 		case <-d.GiveUp:
 			return relay.ErrGivenUp
 		case <-ctx.Done():

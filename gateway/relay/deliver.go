@@ -46,9 +46,10 @@ type Delivery struct {
 	// progress for Quiet: no octet from the peer, no step of the set-up done. An
 	// upstream that was silent for longer last time, and then went on, is given
 	// twice that, up to 10 s. It is called from a goroutine of its own, which
-	// may still be about to when Deliver returns.
+	// may still be about to when Deliver returns. at is Connect for all up to
+	// EHLO, Auth or Mail.
 	Quiet   time.Duration
-	OnQuiet func()
+	OnQuiet func(at Stage)
 	// Begin is asked once, at the first reply to MAIL, be it yes or no: the
 	// upstream is ready and nobody else has the message yet. No ends the delivery
 	// by ErrPassedOver. nil is yes.
@@ -62,7 +63,7 @@ type Delivery struct {
 func (u *Upstream) Deliver(ctx context.Context, d Delivery) Result {
 	p := &pass{u: u, d: &d, began: time.Now(), place: u.roster.here()}
 	p.budget = newBudget(d.Hurry, p.began)
-	p.watch = newWatch(d.Quiet, p.place.gaps, d.OnQuiet)
+	p.watch = newWatch(d.Quiet, p.place.gaps, u.onQuiet(d.OnQuiet))
 	defer p.watch.stop()
 	p.res.Rcpts = make([]RcptResult, len(d.Recipients))
 	for left := p.sift(); len(left) > 0; {
@@ -74,6 +75,20 @@ func (u *Upstream) Deliver(ctx context.Context, d Delivery) Result {
 	}
 	p.res.Took = time.Since(p.began)
 	return p.res
+}
+
+// onQuiet tells of a silence. What is silent at MAIL has forgotten its session,
+// or a router in between has, and the other kept ones are no better.
+func (u *Upstream) onQuiet(tell func(Stage)) func(Stage) {
+	if tell == nil {
+		return nil
+	}
+	return func(at Stage) {
+		if at == Mail {
+			u.idle.closeAll()
+		}
+		tell(at)
+	}
 }
 
 // pass is one call of Deliver.

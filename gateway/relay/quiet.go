@@ -15,6 +15,9 @@ const (
 	stepCount
 )
 
+// stage is what others call the step.
+func (s step) stage() Stage { return [stepCount]Stage{Connect, Auth, Mail}[s] }
+
 // maxPatience bounds what a server's own slowness can buy it.
 const maxPatience = 10 * time.Second
 
@@ -28,7 +31,7 @@ func patience(quiet, gap time.Duration) time.Duration {
 // watch listens to a set-up, whoever it may be that speaks: it measures the
 // longest silence of each step and tells of those that are too long.
 type watch struct {
-	tell  func() // nil: nobody asks
+	tell  func(Stage) // nil: nobody asks
 	limit [stepCount]time.Duration
 
 	mu    sync.Mutex // guards all below
@@ -42,7 +45,7 @@ type watch struct {
 
 // newWatch watches for silences of quiet, or of what the upstream has shown to
 // need in each step.
-func newWatch(quiet time.Duration, gaps [stepCount]time.Duration, tell func()) *watch {
+func newWatch(quiet time.Duration, gaps [stepCount]time.Duration, tell func(Stage)) *watch {
 	w := &watch{moved: time.Now()}
 	if tell == nil || quiet <= 0 {
 		return w
@@ -99,16 +102,16 @@ func (w *watch) stop() {
 // check runs when a silence may be too long. It has a goroutine of its own, so
 // that telling delays nothing.
 func (w *watch) check() {
-	if w.isLong() {
-		w.tell()
+	if at, long := w.isLong(); long {
+		w.tell(at.stage())
 	}
 }
 
-func (w *watch) isLong() bool {
+func (w *watch) isLong() (step, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
-		return false
+		return w.at, false
 	}
 	since := w.moved
 	if w.heard.After(since) {
@@ -118,9 +121,9 @@ func (w *watch) isLong() bool {
 	left := w.limit[w.at] - now.Sub(since)
 	if left > 0 {
 		w.timer.Reset(left)
-		return false
+		return w.at, false
 	}
 	w.heard = now
 	w.timer.Reset(w.limit[w.at])
-	return true
+	return w.at, true
 }

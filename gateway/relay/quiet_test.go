@@ -38,7 +38,7 @@ type ear struct {
 // listen makes d tell it.
 func (e *ear) listen(d Delivery) Delivery {
 	e.began, e.times = time.Now(), nil
-	d.Quiet, d.OnQuiet = 2100*time.Millisecond, func() { // no multiple of it is a time-out
+	d.Quiet, d.OnQuiet = 2100*time.Millisecond, func(Stage) { // no multiple of it is a time-out
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.times = append(e.times, fmt.Sprint(time.Since(e.began).Truncate(time.Second)))
@@ -173,7 +173,7 @@ func TestOnQuietDelaysNothing(t *testing.T) {
 	inWorld(t, sink.Options{Faults: faults(t, "greeting=delay 3s")}, Options{}, func(w *world) {
 		d := mail(letter, "b@example.com")
 		done := make(chan struct{})
-		d.Quiet, d.OnQuiet = time.Second, func() { <-done }
+		d.Quiet, d.OnQuiet = time.Second, func(Stage) { <-done }
 		res := w.deliver(d)
 		close(done)
 		w.want(res, "dot 250")
