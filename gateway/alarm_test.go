@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"mailroam/gateway/admin"
+	"mailroam/gateway/sink"
 	"mailroam/health/netmon"
 )
 
@@ -92,6 +95,42 @@ func TestTargets(t *testing.T) {
 		want := map[string]string{"a": "[mail.example.com 192.0.2.1] false", "open": "[192.168.1.1] true", "here": "[localhost] false"}[target.Name]
 		if got := fmt.Sprint(target.Hosts, target.Unproven); got != want {
 			t.Errorf("%s: %s, want %s", target.Name, got, want)
+		}
+	}
+}
+
+// After sleep a kept connection is not trusted, however short it was idle by
+// the clock that slept as well; a mere bridge ends none.
+func TestSleepEndsKeptConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan int, 10)
+	s := sink.New(sink.Options{OnMessage: func(m sink.Message) { conns <- m.Conn }})
+	over := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { over <- s.Serve(ctx, l) }()
+	t.Cleanup(func() { cancel(); <-over })
+	g, _ := running(t, parsed(t, t.TempDir(), "a", l.Addr().String()))
+	done := 0
+	send := func() (conn int) {
+		submit(t, g)
+		conn = <-conns
+		// The result is written after the session was put aside. Nothing tells
+		// of that, so it is looked for.
+		for done++; ; time.Sleep(time.Millisecond) {
+			if s, err := g.store.Stats(t.Context()); err != nil || s.Done == done {
+				return conn
+			}
+		}
+	}
+	for _, d := range []netmon.Delta{{}, {Slept: 20 * time.Second}} {
+		before := send()
+		d.New = g.watcher.Snapshot()
+		g.roamed(d)
+		if after := send(); (after == before) != (d.Slept == 0) {
+			t.Errorf("slept %v: connection %d, then %d", d.Slept, before, after)
 		}
 	}
 }

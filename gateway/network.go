@@ -18,8 +18,11 @@ import (
 // connections are made in the new network before anything is asked of them,
 // and health knows of it before mail is offered anew.
 func (g *Gateway) roamed(d netmon.Delta) {
-	if d.Major {
-		for _, u := range g.connected() {
+	for _, u := range g.connected() {
+		if d.Slept > 0 {
+			u.CloseIdle() // nobody has waited at the other end
+		}
+		if d.Major {
 			u.Roam(d.New.Network())
 		}
 	}
