@@ -18,7 +18,7 @@ import (
 // Relay carries messages to one upstream.
 type Relay interface {
 	Deliver(context.Context, relay.Delivery) relay.Result
-	Warm(context.Context) error
+	Warm(ctx context.Context, anew bool) error
 }
 
 // Health says which upstream can be used now, and is told how it went.

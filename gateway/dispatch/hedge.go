@@ -31,8 +31,9 @@ const warmFor = 18 * time.Second
 
 // hedge gets the best of the other upstreams ready that is not on trial: a
 // trial is for one delivery. One that is full is waited for. Messages that are
-// stuck together wait for one hedge.
-func (t *trip) hedge(ctx context.Context) (h hedge) {
+// stuck together wait for one hedge. anew: what was kept is not trusted, for a
+// router that has forgotten one session has forgotten all.
+func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 	d := t.d
 	d.mu.Lock()
 	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
@@ -60,7 +61,7 @@ func (t *trip) hedge(ctx context.Context) (h hedge) {
 	ctx, h.cancel = context.WithTimeout(ctx, warmFor)
 	h.ready = make(chan error, 1)
 	d.passes.Go(func() {
-		err := t.config.Upstreams[u].Warm(ctx)
+		err := t.config.Upstreams[u].Warm(ctx, anew)
 		if f := warmFault(ctx, err); f.OK() {
 			open.Cancel() // whether it serves is for a delivery to show
 		} else {

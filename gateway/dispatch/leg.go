@@ -100,7 +100,7 @@ func (t *trip) deliver(ctx context.Context) {
 			l.giveUp()
 		case l.at = <-l.quiet:
 			if h.slot == nil && !l.chosen() {
-				h = t.hedge(ctx)
+				h = t.hedge(ctx, l.at == relay.Mail)
 			}
 		case <-h.down:
 			h.down = nil

@@ -122,7 +122,7 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 }
 
 // Warm is ready at once, or refuses.
-func (p *peer) Warm(ctx context.Context) error {
+func (p *peer) Warm(ctx context.Context, _ bool) error {
 	p.mu.Lock()
 	p.warmed++
 	warm, down, dark := p.warm, p.down, p.dark

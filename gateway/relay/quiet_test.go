@@ -281,7 +281,7 @@ func TestWarm(t *testing.T) {
 		w.route()
 		warm := func(kept, conns int) {
 			t.Helper()
-			if err := w.up.Warm(w.t.Context()); err != nil {
+			if err := w.up.Warm(w.t.Context(), false); err != nil {
 				t.Error(err)
 			}
 			if w.kept() != kept || w.sink.Conns() != conns {
@@ -306,16 +306,19 @@ func TestWarm(t *testing.T) {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				if err := w.up.Warm(w.t.Context()); err != nil {
+				if err := w.up.Warm(w.t.Context(), false); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		both.Wait()
+		if err := w.up.Warm(w.t.Context(), true); err != nil || w.kept() != 1 || w.sink.Conns() != 6 {
+			t.Errorf("anew: %v, %d kept of %d, want 1 of 6", err, w.kept(), w.sink.Conns())
+		}
 	})
 	inWorld(t, sink.Options{Faults: faults(t, "greeting=hang")}, Options{}, func(w *world) {
 		begin := time.Now()
-		err := w.up.Warm(w.t.Context())
+		err := w.up.Warm(w.t.Context(), false)
 		if e, ok := errors.AsType[*Error](err); !ok || e.Stage != Greeting || time.Since(begin) != hurried.setup || w.kept() != 0 {
 			t.Errorf("got %v after %v", err, time.Since(begin))
 		}
@@ -336,7 +339,7 @@ func TestWarmIsWantedNoMore(t *testing.T) {
 			ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 			defer cancel()
 			begin := time.Now()
-			err := w.up.Warm(ctx)
+			err := w.up.Warm(ctx, false)
 			if took := time.Since(begin).Truncate(time.Second); err == nil || took != want.took || w.kept() != want.kept {
 				t.Errorf("%s: %v after %v, %d kept", fault, err, took, w.kept())
 			}

@@ -224,8 +224,9 @@ func TestRoamEndsProbes(t *testing.T) {
 		u.Examine(ctx, false, func(f Finding) { err = f.Err })
 		return err
 	}
+	warm := func(u *Upstream, ctx context.Context) error { return u.Warm(ctx, false) }
 	for what, ask := range map[string]func(*Upstream, context.Context) error{
-		"probe": (*Upstream).Probe, "warm": (*Upstream).Warm, "login": (*Upstream).Login, "examine": examine,
+		"probe": (*Upstream).Probe, "warm": warm, "login": (*Upstream).Login, "examine": examine,
 	} {
 		inInternet(t, Options{Endpoints: inClear("25")}, func(n *internet) {
 			n.setName(host, name{addrs: []string{v4}})

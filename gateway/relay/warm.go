@@ -12,8 +12,12 @@ const authGrace = 5 * time.Second
 // Warm sees to it that a kept session is ready for MAIL, as quickly as when
 // another upstream is usable. It gives nil or an *Error. ctx ends it, an AUTH
 // under way 5 s later: a login that works by then is of use to the next message.
-func (u *Upstream) Warm(ctx context.Context) error {
-	if u.idle.warm() {
+// anew says that kept sessions are not to be trusted: they are closed, and one
+// is made.
+func (u *Upstream) Warm(ctx context.Context, anew bool) error {
+	if anew {
+		u.idle.closeAll()
+	} else if u.idle.warm() {
 		return nil
 	}
 	lasting, cancel := outlasting(ctx, authGrace)
