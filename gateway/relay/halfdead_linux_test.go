@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -62,6 +63,9 @@ func halfDead(t *testing.T) {
 			t.Parallel()
 			res, silent := stall(t, stage, nil, true)
 			t.Logf("%s: noticed after %v: %v", stage, silent.Round(10*time.Millisecond), res.Rcpts[0])
+			if replaced := errors.Is(res.Rcpts[0].Err, errAnew); replaced != (stage == "mail, kept") {
+				t.Errorf("replaced: %v", replaced)
+			}
 			if silent > given || res.Rcpts[0].Accepted() || res.Rcpts[0].InDoubt != (stage == "dot") {
 				t.Errorf("noticed after %v: %v", silent, res.Rcpts[0])
 			}
@@ -88,6 +92,8 @@ func halfDead(t *testing.T) {
 
 // patience of the peer that is alive, and of the test with all of them.
 const aliveAfter, endAfter = 35 * time.Second, 45 * time.Second
+
+var errAnew = errors.New("the silent one was given up, and another dialled")
 
 // stall delivers to a peer that falls silent at a stage, and dead if it is to,
 // and gives how long that lasted.
@@ -123,7 +129,18 @@ func stall(t *testing.T, stage string, dial func(context.Context, string, string
 	if stage == "tls" {
 		e.Mode = Implicit
 	}
-	u := New(Options{Endpoints: []Endpoint{e}, Hello: "client.example", Username: "ann", Password: password("pw"), Dial: dial})
+	if dial == nil {
+		dial = dialer().DialContext
+	}
+	u := New(Options{
+		Endpoints: []Endpoint{e}, Hello: "client.example", Username: "ann", Password: password("pw"),
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if since.Load() != nil { // a kept session is replaced when it is given up
+				return nil, errAnew
+			}
+			return dial(ctx, network, addr)
+		},
+	})
 	defer u.CloseIdle()
 	d := mail(strings.Repeat(strings.Repeat("x", 76)+"\r\n", 200_000), "b@example.com") // more than buffers hold
 	if stage == "mail, kept" {
