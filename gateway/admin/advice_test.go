@@ -41,7 +41,7 @@ func TestAdvice(t *testing.T) {
 		{"a dead password", []health.Status{locked, home}, []string{"what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order. It is tried again at 2026-03-01T13:00:00Z."}},
 		{"a stranger", []health.Status{stranger, home}, []string{"could not prove to be it"}},
 		{"a dead password in reserve", []health.Status{up, homeLocked}, []string{`"home" is cooling`}},
-		{"back, not trusted", []health.Status{back, home}, []string{`"work" is back and must answer once more to be trusted. Nothing to do.`}},
+		{"back, not trusted", []health.Status{back, home}, []string{`"work" answers again; mail returns to it as health.rise and health.failback say. Nothing to do.`}},
 		{"only a suspect", []health.Status{down, homeDown}, []string{`Running on choice 2, "home"`}},
 		{"none", []health.Status{down, homeLocked}, []string{"No upstream works: mail waits", `"work" is down`, `"home" is cooling`}},
 		{"refused for where we are", []health.Status{relaying, home}, []string{`Running on choice 2, "home": "work" is cooling for 1m30s: 550 5.7.1 relaying denied. It refuses mail from this network: there is nothing to do`}},

@@ -10,7 +10,8 @@ import (
 // Standing says how an upstream is and why, as a sentence.
 func Standing(u health.Status, now time.Time) string {
 	if u.State == "up" {
-		return fmt.Sprintf("%q is back and must answer once more to be trusted.", u.Name)
+		// Which of the two holds it back only health knows.
+		return fmt.Sprintf("%q answers again; mail returns to it as health.rise and health.failback say.", u.Name)
 	}
 	text := fmt.Sprintf("%q is %s", u.Name, u.State)
 	if !u.Since.IsZero() {
