@@ -11,6 +11,7 @@ import (
 	"mailroam/gateway/alert"
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/relay"
+	"mailroam/queue"
 )
 
 // passed remembers when mail last left by another upstream than its first
@@ -49,7 +50,7 @@ func (n noted) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 	r := n.Upstream.Deliver(ctx, d)
 	// Notices, which have no sender, have no first choice either.
 	if d.ReversePath != "" && slices.ContainsFunc(r.Rcpts, relay.RcptResult.Accepted) {
-		if may := n.routes.Eligible(d.ReversePath); len(may) > 0 && may[0] != n.name {
+		if may := n.routes.Eligible(&queue.Message{ReversePath: d.ReversePath}); len(may) > 0 && may[0] != n.name {
 			n.passed.note(may[0])
 		}
 	}

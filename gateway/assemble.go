@@ -68,7 +68,7 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 		u := us[c.Name].relay
 		t := health.Target{
 			Name: c.Name, Account: c.Account(), Addrs: u.Addrs,
-			Probe: func(ctx context.Context) health.Fault { return probe(ctx, u.Probe) },
+			Probe: func(ctx context.Context) health.Fault { return probe(ctx, u.Probe, c.rules()) },
 			// On this machine nobody can step in between.
 			Unproven: slices.ContainsFunc(c.URLs, func(u UpstreamURL) bool { return u.insecure() && !u.loopback() }),
 		}
@@ -89,20 +89,25 @@ func settings(cfg *Config) health.Settings {
 
 // probe asks again when the network changed under it: what was broken off says
 // nothing about the upstream, and health is about to ask anew anyway.
-func probe(ctx context.Context, try func(context.Context) error) health.Fault {
+func probe(ctx context.Context, try func(context.Context) error, rules relay.Rules) health.Fault {
 	for {
 		err := try(ctx)
 		if ctx.Err() != nil || !errors.Is(err, relay.ErrRoamed) {
-			return dispatch.ProbeFault(err)
+			return dispatch.ProbeFault(err, rules)
 		}
 	}
+}
+
+func (c UpstreamConfig) rules() relay.Rules {
+	return relay.Rules{Operator: c.Rules, Profile: c.Profile}
 }
 
 func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Config {
 	c := dispatch.Config{
 		Policy: dispatch.Policy{
 			Schedule: dispatch.Schedule{Initial: cfg.Queue.RetryInitial, Max: cfg.Queue.RetryMax},
-			Expire:   cfg.Queue.Expire,
+			Expire:   cfg.Queue.Expire, Warn: cfg.Queue.Warn, PolicyHold: cfg.Queue.PolicyHold,
+			InDoubt: cfg.Queue.InDoubt, ContentReject: cfg.Queue.ContentReject, SecondOpinion: cfg.Queue.SecondOpinion, SoftBounce: cfg.Queue.SoftBounce,
 		},
 		Keep:      cfg.Queue.Keep,
 		Hedge:     cfg.Health.Hedge,
@@ -110,7 +115,7 @@ func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Con
 	}
 	c.Routes = dispatch.NewRoutes(routes(cfg.Upstreams))
 	for _, u := range cfg.Upstreams {
-		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, u.Name, c.Routes, p}, Slots: u.Connections}
+		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, u.Name, c.Routes, p}, Slots: u.Limits.Connections, Rules: u.rules()}
 	}
 	return c
 }

@@ -32,7 +32,7 @@ func TestProbeAgainAfterRoaming(t *testing.T) {
 			f := probe(tt.ctx, func(context.Context) error {
 				tries++
 				return tt.answers[tries-1]
-			})
+			}, relay.Rules{})
 			if f.Kind != tt.want || tries != tt.tries {
 				t.Errorf("%v after %d tries, want %q after %d", f, tries, tt.want, tt.tries)
 			}

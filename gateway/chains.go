@@ -6,6 +6,7 @@ import (
 
 	"mailroam/gateway/alert"
 	"mailroam/gateway/dispatch"
+	"mailroam/queue"
 )
 
 // chains lists whose mail may take which upstreams, in order of preference:
@@ -15,7 +16,7 @@ func chains(upstreams []UpstreamConfig) []alert.Chain {
 	rs := dispatch.NewRoutes(routes(upstreams))
 	var list []alert.Chain
 	add := func(who, sample string) {
-		names := rs.Eligible(sample)
+		names := rs.Eligible(&queue.Message{ReversePath: sample})
 		i := slices.IndexFunc(list, func(c alert.Chain) bool { return slices.Equal(c.Upstreams, names) })
 		switch {
 		case len(names) == 0: // such mail is refused at MAIL
@@ -40,7 +41,7 @@ func chains(upstreams []UpstreamConfig) []alert.Chain {
 func routes(upstreams []UpstreamConfig) []dispatch.Route {
 	var rs []dispatch.Route
 	for _, u := range upstreams {
-		rs = append(rs, dispatch.Route{Name: u.Name, Senders: u.Senders, DefaultFrom: u.DefaultFrom})
+		rs = append(rs, dispatch.Route{Name: u.Name, Senders: u.Senders, DefaultFrom: u.DefaultFrom, Recipients: u.Recipients, Rewrite: u.Rewrite, MaxMessage: u.Limits.Message})
 	}
 	return rs
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"mailroam/gateway/dispatch"
+	"mailroam/gateway/relay"
 	"mailroam/health"
 )
 
@@ -45,6 +47,13 @@ type QueueConfig struct {
 	RetryInitial, RetryMax time.Duration
 	MaxMessage             int64 // octets
 	Keep                   time.Duration
+	Warn                   time.Duration // by the clock, then a delay notice; 0: none
+	PolicyHold             time.Duration // online
+	// As in dispatch.Policy.
+	InDoubt       dispatch.InDoubt
+	ContentReject dispatch.ContentReject
+	SecondOpinion dispatch.SecondOpinion
+	SoftBounce    bool
 }
 
 // HealthConfig says how upstreams are probed.
@@ -80,7 +89,19 @@ type UpstreamConfig struct {
 	// "@domain". Empty means any.
 	Senders     []string
 	DefaultFrom string // "" for none
-	Connections int    // at most so many at once
+	Recipients  []string
+	Rewrite     []dispatch.Rewrite // in the order to be tried
+	Limits      LimitsConfig
+	Profile     *relay.Profile // nil: no known provider
+	Rules       []relay.Rule   // the operator's for this upstream, in order
+}
+
+// LimitsConfig is how much an upstream is given; 0: any number.
+type LimitsConfig struct {
+	Connections                int // at most so many at once
+	PerMinute, PerHour, PerDay int // recipients
+	Recipients                 int // in one transaction
+	Message                    int64
 }
 
 // UpstreamURL is one endpoint of an upstream.
@@ -105,6 +126,9 @@ func Default() Config {
 			RetryMax:     30 * time.Minute,
 			MaxMessage:   50 << 20,
 			Keep:         7 * day,
+			Warn:         4 * time.Hour,
+			PolicyHold:   day,
+			InDoubt:      dispatch.SameUpstream, ContentReject: dispatch.BounceContent, SecondOpinion: dispatch.Unattributed,
 		},
 		Health: HealthConfig{Interval: time.Minute, Timeout: 5 * time.Second, Rise: 2, Hedge: 2 * time.Second},
 		Alert:  AlertConfig{Every: 15 * time.Minute, Down: 10 * time.Minute},

@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 	want := Default()
 	want.Path = "/etc/mailroam/config.toml"
 	want.Upstreams = []UpstreamConfig{{
-		Name: "work", Auth: "none", Connections: 16,
+		Name: "work", Auth: "none", Limits: LimitsConfig{Connections: 16},
 		URLs: []UpstreamURL{{Raw: "smtps://mail.example.com", Scheme: "smtps", Host: "mail.example.com", Port: "465", ServerName: "mail.example.com"}},
 	}}
 	if !reflect.DeepEqual(got, want) {
@@ -118,7 +118,7 @@ password_command = ["true"]
 	if want := []string{"@example.com", "Ann@example.org", `"a b"@example.net`}; !reflect.DeepEqual(a.Senders, want) || a.DefaultFrom != "Ann@example.org" {
 		t.Errorf("senders %q, default_from %q", a.Senders, a.DefaultFrom)
 	}
-	if a.Auth != "plain" || a.Username != "ann" || a.Connections != 1000 {
+	if a.Auth != "plain" || a.Username != "ann" || a.Limits.Connections != 1000 {
 		t.Errorf("%+v", a)
 	}
 	var warnings []string

@@ -19,7 +19,7 @@ func TestExampleIsValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Upstreams) != 2 || c.Upstreams[0].Name != "work" || c.Upstreams[0].Connections != 4 || c.Upstreams[1].Connections != 16 {
+	if len(c.Upstreams) != 2 || c.Upstreams[0].Name != "work" || c.Upstreams[0].Limits.Connections != 4 || c.Upstreams[1].Limits.Connections != 16 {
 		t.Errorf("upstreams are %+v", c.Upstreams)
 	}
 }

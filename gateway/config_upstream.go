@@ -13,7 +13,7 @@ type upstreamEntry struct {
 }
 
 func (d *decoder) upstreamSchema(n *node) schema {
-	e := &upstreamEntry{node: n, u: UpstreamConfig{Auth: "auto", Connections: 16}}
+	e := &upstreamEntry{node: n, u: UpstreamConfig{Auth: "auto", Limits: LimitsConfig{Connections: 16}}}
 	d.upstream = append(d.upstream, e)
 	u := &e.u
 	return schema{
@@ -28,7 +28,7 @@ func (d *decoder) upstreamSchema(n *node) schema {
 		"senders":          texts(&u.Senders, `["@example.com", "ann@example.org"]`, checkSender),
 		"default_from":     text(&u.DefaultFrom, checkAddress),
 		"limits": {table: schema{
-			"connections": number(&u.Connections, 1, 1000),
+			"connections": number(&u.Limits.Connections, 1, 1000),
 		}},
 	}
 }

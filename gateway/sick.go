@@ -21,10 +21,14 @@ const manyPoisonings = 3
 func (g *Gateway) runSick(ctx context.Context) error {
 	last := g.sick[len(g.sick)-1]
 	g.log.Error("alert", "text", g.alert(), "error", last.Error)
-	err := runStages(ctx, []stage{
-		{"control socket", g.control().Run},
-		{"listener", func(ctx context.Context) error { return g.listen(ctx, turnAway) }},
-	})
+	// Open before the listener: whoever sees the port answer may ask what is wrong.
+	control, err := admin.Listen(ctx, admin.SocketPath(g.config.DataDir))
+	if err == nil {
+		err = runStages(ctx, []stage{
+			{"control socket", func(ctx context.Context) error { return g.control().Serve(ctx, control) }},
+			{"listener", func(ctx context.Context) error { return g.listen(ctx, turnAway) }},
+		})
+	}
 	return errors.Join(err, g.store.Close())
 }
 

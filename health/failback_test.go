@@ -38,7 +38,7 @@ func TestFailbackAfter(t *testing.T) {
 			t.Errorf("%d probes in 5 min of one that owes none", n)
 		}
 		b.want("a", "up", Returning)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.Quiet("silent") // an interruption
 		b.wait(0)
 		b.wait(9*time.Minute + 59*time.Second)
@@ -117,7 +117,7 @@ func (t Target) named(name string, p Prober) Target {
 func TestFailbackOfSuspect(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home, Settings: Settings{Failback: Failback{NetworkChange: true}}}, func(b *bubble) {
 		b.a.set(func() { b.a.takes = time.Second })
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.Quiet("silent")
 		b.want("a", "suspect", LastResort)
 		b.wait(time.Second)

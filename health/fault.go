@@ -20,6 +20,9 @@ const (
 	Account  Kind = "account"  // bad credentials, blocked account
 	Quota    Kind = "quota"
 	Policy   Kind = "policy"
+	// Connections says that there are too many at once. It opens no breaker for
+	// long: fewer are made.
+	Connections Kind = "connections"
 	// Place is a refusal for where we are: relaying denied to this network, our
 	// address listed. It opens the breaker, and another network closes it.
 	Place Kind = "place"
@@ -30,7 +33,10 @@ type Fault struct {
 	Kind   Kind      `json:"kind"`
 	Reason string    `json:"reason"` // for people: escaped, no secret
 	Until  time.Time `json:"until"`  // told or chosen end; zero: the kind's own cool-down
-	Sign   Sign      `json:"sign"`   // that the network, not the upstream, is to blame
+	// Wait is the first cool-down, doubled with each failure in a row; 0: the
+	// kind's own.
+	Wait time.Duration `json:"wait,omitempty"`
+	Sign Sign          `json:"sign"` // that the network, not the upstream, is to blame
 }
 
 // Sign is what a fault looks like to someone who suspects the network.

@@ -98,7 +98,7 @@ func crash(m *Monitor, account string) *Monitor {
 func TestNoLoginIsForgottenInACrash(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "health.json")
 	m := New(Options{Targets: []Target{{Name: "a"}}, File: file})
-	p, _ := m.Start("a")
+	p, _ := m.Start("a", 1)
 	p.Done(Fault{Kind: Account, Reason: "535"})
 	if s := crash(m, "").Standing("a"); s.Rank != Unusable {
 		t.Errorf("after the first refusal and a crash: %+v", s)
@@ -106,7 +106,7 @@ func TestNoLoginIsForgottenInACrash(t *testing.T) {
 
 	// A minute later a trial is under way, and the crash comes before its end.
 	m.upstreams["a"].Breaker.Until = wall()
-	if _, ok := m.Start("a"); !ok {
+	if _, ok := m.Start("a", 1); !ok {
 		t.Fatal("no trial")
 	}
 	again := crash(m, "")

@@ -30,7 +30,27 @@ type Target struct {
 	// Unproven: whoever answers is believed, so its answer proves nothing about
 	// the network, and under a suspected portal nothing is sent to it.
 	Unproven bool
+	Limits   Limits
 }
+
+// Limits are what the operator allows an upstream: recipients in any minute,
+// hour and day; 0: any number.
+type Limits struct{ PerMinute, PerHour, PerDay int }
+
+// Learned are limits that an upstream showed: octets of a message, recipients of
+// a transaction, connections at a time; 0: none is known.
+type Learned struct {
+	Size        int64 `json:"size,omitempty"`
+	Recipients  int   `json:"recipients,omitempty"`
+	Connections int   `json:"connections,omitempty"`
+}
+
+// Learn keeps what an upstream showed of its limits, over restarts. What is 0
+// stays as it was.
+func (m *Monitor) Learn(name string, l Learned) {}
+
+// Learned is what an upstream showed of its limits.
+func (m *Monitor) Learned(name string) Learned { return Learned{} }
 
 // Settings are what may change while a Monitor runs. What is zero takes its
 // default.
@@ -77,6 +97,10 @@ type Standing struct {
 	// Trial: at most one delivery may be under way. While it is, the rank is
 	// Unusable.
 	Trial bool
+	// Room is how many more deliveries may begin now, 0 for any number: few after
+	// an outage, or while the budget is nearly used up. Where none may, the rank is
+	// Unusable.
+	Room int
 }
 
 // Monitor watches upstreams. Its methods are safe for concurrent use, and all

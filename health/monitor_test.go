@@ -121,7 +121,7 @@ func (b *bubble) until(name string, least Rank, most time.Duration) time.Duratio
 
 func (b *bubble) deliver(name string, f Fault) {
 	b.t.Helper()
-	p, ok := b.Start(name)
+	p, ok := b.Start(name, 1)
 	if !ok {
 		b.t.Fatalf("%s takes no delivery", name)
 	}
@@ -137,7 +137,7 @@ func TestAllAreProbedAtStart(t *testing.T) {
 		if s := b.Standing("c"); s.Rank != Unusable {
 			t.Errorf("a stranger is %+v", s)
 		}
-		if _, ok := b.Start("c"); ok {
+		if _, ok := b.Start("c", 1); ok {
 			t.Error("a stranger takes mail")
 		}
 	})
@@ -344,12 +344,12 @@ func drained(c <-chan struct{}) <-chan struct{} {
 
 func TestCancelledCountsNeitherWay(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.Cancel()
 		b.want("a", "up", Ready)
 		b.deliver("a", Fault{Kind: Session, Reason: "421"})
 		b.wait(6 * time.Second)
-		p, _ = b.Start("a") // the trial
+		p, _ = b.Start("a", 1) // the trial
 		p.Cancel()
 		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
 			t.Errorf("the trial was lost: %+v", s)
@@ -380,7 +380,7 @@ func TestTrial(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		two := []Pass{}
 		for range 2 {
-			p, _ := b.Start("a")
+			p, _ := b.Start("a", 1)
 			two = append(two, p)
 		}
 		gone := b.Down("a")
@@ -391,7 +391,7 @@ func TestTrial(t *testing.T) {
 		}
 		two[1].Done(Fault{Kind: Session, Reason: "421 too busy"})
 		drained(b.Changed())
-		if _, ok := b.Start("a"); ok {
+		if _, ok := b.Start("a", 1); ok {
 			t.Error("mail passes an open breaker")
 		}
 		b.wait(5 * time.Second) // not 10: two that failed together count once
@@ -403,7 +403,7 @@ func TestTrial(t *testing.T) {
 		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
 			t.Fatalf("no trial: %+v", s)
 		}
-		p, ok := b.Start("a")
+		p, ok := b.Start("a", 1)
 		if !ok {
 			t.Fatal("the trial is refused")
 		}
@@ -411,7 +411,7 @@ func TestTrial(t *testing.T) {
 		if isClosed(b.Down("a")) {
 			t.Error("the trial is told to give up")
 		}
-		if _, ok := b.Start("a"); ok || b.Standing("a").Rank != Unusable {
+		if _, ok := b.Start("a", 1); ok || b.Standing("a").Rank != Unusable {
 			t.Error("a second delivery beside the trial")
 		}
 		p.Done(Fault{Kind: Session, Reason: "421 too busy"})
@@ -454,7 +454,7 @@ func TestLoginOnTrial(t *testing.T) {
 		b.want("a", "cooling", Unusable)
 		b.wait(time.Second)
 		b.want("a", "trial", Ready)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		b.wait(20 * time.Second) // the loop looks at it meanwhile
 		if isClosed(b.Down("a")) {
 			t.Error("the trial is told to give up")
@@ -515,8 +515,8 @@ func TestForgiveGivesOneTrial(t *testing.T) {
 		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
 			t.Errorf("after a new password: %+v", s)
 		}
-		p, _ := b.Start("a")
-		if _, ok := b.Start("a"); ok {
+		p, _ := b.Start("a", 1)
+		if _, ok := b.Start("a", 1); ok {
 			t.Error("a backlog logs in many times with a password that may be wrong again")
 		}
 		p.Done(Fault{})
@@ -528,7 +528,7 @@ func TestSet(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		var c server
 		b.deliver("b", Fault{Kind: Quota, Reason: "452"})
-		late, _ := b.Start("a")
+		late, _ := b.Start("a", 1)
 		b.Set([]Target{{Name: "c", Probe: c.probe}, {Name: "b", Probe: b.b.probe}}, Settings{Interval: time.Minute, Timeout: time.Second, Rise: 1})
 		b.wait(0)
 		if c.count() != 1 {
@@ -671,7 +671,7 @@ func TestFewLoginsWithABacklog(t *testing.T) {
 			case 50:
 				b.a.mend()
 			}
-			if p, ok := b.Start("a"); ok {
+			if p, ok := b.Start("a", 1); ok {
 				if b.a.count() == 0 || i%400 < 50 {
 					p.Done(Fault{Kind: Network, Reason: "refused"})
 				} else {
@@ -708,7 +708,7 @@ func TestOneTrialAtATime(t *testing.T) {
 		for i := range 16 {
 			wg.Go(func() {
 				for n := range 200 {
-					if p, ok := b.Start("a"); ok {
+					if p, ok := b.Start("a", 1); ok {
 						mu.Lock()
 						if p.trial != 0 {
 							onTrial, trials = onTrial+1, trials+1

@@ -214,7 +214,7 @@ func TestUnprovenUnderAPortal(t *testing.T) {
 func TestSessionsLostInABadNetwork(t *testing.T) {
 	for _, bad := range []bool{true, false} {
 		inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-			p, _ := b.Start("a")
+			p, _ := b.Start("a", 1)
 			b.a.cut()
 			b.deliver("a", *refused)
 			if bad {
@@ -236,7 +236,7 @@ func TestSessionsLostInABadNetwork(t *testing.T) {
 // A delivery that ends well on a kept connection shows that the network is.
 func TestServedEndsAnInference(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		b.fails(refused)
 		b.deliver("a", *refused)
 		b.deliver("b", *refused)

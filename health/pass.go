@@ -11,9 +11,10 @@ type Pass struct {
 	trial      int // its number; 0: it is none
 }
 
-// Start is called before a delivery. It takes the trial if there is one, and
-// says false when the upstream cannot be used now.
-func (m *Monitor) Start(name string) (Pass, bool) {
+// Start is called before a delivery to so many recipients. It takes the trial if
+// there is one, sets what they cost aside from the budget, and says false when
+// the upstream cannot be used now.
+func (m *Monitor) Start(name string, rcpts int) (Pass, bool) {
 	now := wall()
 	m.mu.Lock()
 	u := m.upstreams[name]
@@ -38,6 +39,10 @@ func (m *Monitor) Start(name string) (Pass, bool) {
 	}
 	return p, true
 }
+
+// Spent says, before Done, how many recipients the upstream took, or may have
+// taken: only those are counted against its limits.
+func (p Pass) Spent(rcpts int) {}
 
 // Done reports how the delivery went. The zero Fault means that the upstream
 // served, whatever it said about the message.

@@ -8,8 +8,8 @@ import (
 func TestQuiet(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		b.a.set(func() { b.a.silent = true; b.a.probes = nil })
-		first, _ := b.Start("a")
-		second, _ := b.Start("a")
+		first, _ := b.Start("a", 1)
+		second, _ := b.Start("a", 1)
 		setup := b.Down("a")
 		first.Quiet("no sign of life for 2 s")
 		if b.want("a", "suspect", LastResort); !isClosed(setup) {
@@ -36,7 +36,7 @@ func TestQuiet(t *testing.T) {
 	})
 	// It was only slow.
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.Quiet("no sign of life")
 		p.Done(Fault{})
 		b.want("a", "up", Ready)
@@ -48,7 +48,7 @@ func TestQuiet(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		b.a.set(func() { b.a.takes = 3 * time.Second })
 		b.Network(another)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.Quiet("no sign of life")
 		b.want("a", "suspect", LastResort)
 		b.wait(3 * time.Second)
@@ -59,7 +59,7 @@ func TestQuiet(t *testing.T) {
 // Quiet of the network before says nothing of this one.
 func TestQuietIsDropped(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		b.Network(another)
 		b.wait(0)
 		b.a.forget()
@@ -69,12 +69,12 @@ func TestQuietIsDropped(t *testing.T) {
 			t.Error("it is probed")
 		}
 		b.Network(nowhere)
-		p, _ = b.Start("a")
+		p, _ = b.Start("a", 1)
 		p.Quiet("no sign of life")
 		b.want("a", "offline", Unusable)
 		b.Network(another)
 		b.wait(0)
-		p, _ = b.Start("a")
+		p, _ = b.Start("a", 1)
 		b.Set([]Target{two[1].named("b", b.b.probe)}, Settings{})
 		p.Quiet("no sign of life")
 		p.Done(Fault{})
@@ -91,7 +91,7 @@ func TestCutInLogin(t *testing.T) {
 			logins := 1
 			for range 2 * 3600 {
 				b.wait(time.Second)
-				p, ok := b.Start("a")
+				p, ok := b.Start("a", 1)
 				if !ok {
 					continue
 				}
@@ -110,7 +110,7 @@ func TestCutInLogin(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Session, Reason: "421"})
 		b.wait(5 * time.Second)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		p.CutInLogin()
 		b.want("a", "trial", Ready)
 	})

@@ -131,7 +131,7 @@ func TestOfflineForCertain(t *testing.T) {
 				t.Errorf("since %v", s.Since)
 			}
 		}
-		if _, ok := b.Start("a"); ok || !isClosed(b.Down("a")) {
+		if _, ok := b.Start("a", 1); ok || !isClosed(b.Down("a")) {
 			t.Error("mail is sent to where no route leads")
 		}
 		drained(b.Changed())
@@ -157,7 +157,7 @@ func TestOfflineForCertain(t *testing.T) {
 // What fails as the network goes, before that is known, is forgiven too.
 func TestGoingOfflineCostsNothing(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-		late, _ := b.Start("b")
+		late, _ := b.Start("b", 1)
 		b.deliver("a", *refused)
 		b.a.cut()
 		b.want("a", "down", Unusable)
@@ -246,7 +246,7 @@ func TestRouteIsJudgedAgain(t *testing.T) {
 	}}
 	inBubble(t, Options{Targets: []Target{target}, Network: islands}, func(b *bubble) {
 		b.want("a", "up", Ready)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		known.Store(true)
 		p.Done(Fault{Kind: Network, Reason: "network is unreachable"})
 		b.want("a", "offline", Unusable)
@@ -267,7 +267,7 @@ func TestOldGeneration(t *testing.T) {
 	for kind, want := range map[Kind]bool{Network: false, Identity: false, Session: false, Place: false, Account: true, Quota: true, Policy: true} {
 		for _, roams := range []bool{true, false} {
 			inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
-				p, _ := b.Start("a")
+				p, _ := b.Start("a", 1)
 				d := another
 				d.Major = roams
 				b.Network(d)
@@ -405,18 +405,18 @@ func TestTrialOfTheOldNetwork(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		fail := func() { b.deliver("a", Fault{Kind: Session, Reason: "421"}); b.wait(5 * time.Second) }
 		fail()
-		old, _ := b.Start("a")
+		old, _ := b.Start("a", 1)
 		b.Network(another)
 		b.wait(0)
 		b.want("a", "up", Ready)
 		fail()
 		b.want("a", "trial", Ready)
-		fresh, ok := b.Start("a")
+		fresh, ok := b.Start("a", 1)
 		if !ok {
 			t.Fatal("the trial of the old network takes the new one's place")
 		}
 		old.Done(Fault{})
-		if _, ok := b.Start("a"); ok {
+		if _, ok := b.Start("a", 1); ok {
 			t.Error("the old one's answer ends the new one's trial")
 		}
 		fresh.Done(Fault{})
@@ -426,10 +426,10 @@ func TestTrialOfTheOldNetwork(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Account, Reason: "535"})
 		b.wait(time.Minute)
-		p, _ := b.Start("a")
+		p, _ := b.Start("a", 1)
 		b.Network(another)
 		b.wait(0)
-		if _, ok := b.Start("a"); ok {
+		if _, ok := b.Start("a", 1); ok {
 			t.Error("two logins beside each other")
 		}
 		p.Done(Fault{Kind: Session, Reason: "connection lost"})
@@ -521,7 +521,7 @@ func TestPlaceIsForgivenAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Options{Targets: []Target{{Name: "a"}, {Name: "b"}}, File: file})
 		for name, kind := range map[string]Kind{"a": Place, "b": Policy} {
-			p, _ := m.Start(name)
+			p, _ := m.Start(name, 1)
 			p.Done(Fault{Kind: kind, Reason: "no"})
 		}
 		m.saveNow()
@@ -540,7 +540,7 @@ func TestPlaceIsForgivenAtStart(t *testing.T) {
 func TestOneFailsAllAreAsked(t *testing.T) {
 	inBubble(t, Options{Targets: two, Network: home}, func(b *bubble) {
 		b.wait(30 * time.Minute) // both are up, and asked every quarter of an hour
-		p, ok := b.Start("a")
+		p, ok := b.Start("a", 1)
 		if !ok {
 			t.Fatal("a cannot be used")
 		}

@@ -24,6 +24,21 @@ type Status struct {
 	// Preferred: mail chooses it by its place in the order. An upstream that
 	// was down is not until some probes more have passed.
 	Preferred bool `json:"preferred"`
+	// Budget is what is left of each limit.
+	Budget []Budget `json:"budget,omitempty"`
+	// Learned are limits that it showed.
+	Learned Learned `json:"learned,omitzero"`
+	// AtOnce is how many deliveries it is given at a time after an outage; 0: all.
+	AtOnce int `json:"at_once,omitempty"`
+}
+
+// Budget is what is left of one limit.
+type Budget struct {
+	Per   string `json:"per"` // minute, hour or day
+	Limit int    `json:"limit"`
+	Left  int    `json:"left"`
+	// More is when some of it is free again, where nothing is left.
+	More time.Time `json:"more,omitzero"`
 }
 
 // Status lists the upstreams in order of preference.

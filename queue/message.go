@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,18 +54,94 @@ type Message struct {
 
 	ReversePath string      `json:"from"` // "" is the null reverse-path
 	Recipients  []Recipient `json:"to"`
-	Size        int64       `json:"size"`      // octets as stored
-	EightBit    bool        `json:"eight_bit"` // holds octets above 127 (RFC 6152)
-	Notice      bool        `json:"notice"`    // made by mailroam: never answered by another notice
-	Client      Client      `json:"client"`
+	Size        int64       `json:"size"` // octets as stored
+	Content
+	Return Return `json:"return,omitzero"`
+	Notice bool   `json:"notice"` // made by mailroam: never answered by another notice
+	Client Client `json:"client"`
 
 	Filing
 	Held     Hold      `json:"held,omitzero"`     // why and since when, in state Held
 	Released time.Time `json:"released,omitzero"` // when a person last let it go: 30 days count from here
 	Ended    time.Time `json:"ended,omitzero"`    // in state Done
 	Tries    int       `json:"counted"`           // passes that counted for the back-off
-	Attempts []Attempt `json:"timeline"`          // the last MaxAttempts, oldest first
-	Refusals []Refusal `json:"refusals,omitempty"`
+	Warned   time.Time `json:"warned,omitzero"`   // when its sender was told that it is delayed
+	// Barred is the odometer since when all that may send it refuse it for its
+	// sender or by their policy; 0: they do not.
+	Barred   time.Duration `json:"barred,omitempty"`
+	Attempts []Attempt     `json:"timeline"` // the last MaxAttempts, oldest first
+	Refusals []Refusal     `json:"refusals,omitempty"`
+}
+
+// Content is what was seen of a message as it came in: it decides who can carry
+// it.
+type Content struct {
+	// Authors are the addresses of the From field (RFC 5322 3.6.2), nil when
+	// there is none that can be read.
+	Authors   []string `json:"authors,omitempty"`
+	MessageID string   `json:"message_id,omitempty"` // without its brackets
+	EightBit  bool     `json:"eight_bit"`            // holds octets above 127 (RFC 6152)
+	// UTF8: an address or the header is beyond ASCII, so it goes only where
+	// SMTPUTF8 is offered (RFC 6531).
+	UTF8       bool `json:"utf8,omitempty"`
+	RequireTLS bool `json:"require_tls,omitempty"` // only over verified TLS, all the way (RFC 8689)
+	// Automatic: a program answers or reports here (RFC 3834, Precedence: junk or
+	// bulk); nobody reads a notice about it but about failures.
+	Automatic bool `json:"automatic,omitempty"`
+}
+
+// Return is what the sender wants to see of the message in a notice (RFC 3461
+// 4.3, 4.4).
+type Return struct {
+	Full  bool   `json:"full,omitempty"`  // all of it, not the header only
+	EnvID string `json:"envid,omitempty"` // as given, in xtext
+}
+
+// Notify is of what a sender wants to hear about a recipient (RFC 3461 4.1). Its
+// zero value is that nothing was said: failures and delays.
+type Notify uint8
+
+// The wishes. Never stands alone.
+const (
+	NotifyNever Notify = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// Wants says whether the sender is to be told of what.
+func (n Notify) Wants(what Notify) bool {
+	if n == 0 {
+		return what&(NotifyFailure|NotifyDelay) != 0
+	}
+	return n&what != 0
+}
+
+// String is the value of the NOTIFY parameter, "" when nothing was said.
+func (n Notify) String() string {
+	var words []string
+	for i, word := range []string{"NEVER", "SUCCESS", "FAILURE", "DELAY"} {
+		if n&(1<<i) != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+// Addressee is a recipient of a new message, with what the sender asked for.
+type Addressee struct {
+	Address string
+	Notify  Notify
+	ORcpt   string // the original recipient as given: type;xtext (RFC 3461 4.2)
+}
+
+// To is a list of recipients for whom nothing was asked.
+func To(addresses ...string) []Addressee {
+	to := make([]Addressee, len(addresses))
+	for i, a := range addresses {
+		to[i].Address = a
+	}
+	return to
 }
 
 // Client is who submitted a message.
@@ -96,9 +173,17 @@ type Recipient struct {
 	State   RcptState `json:"state"`
 	Doubt   *Doubt    `json:"doubt,omitempty"` // only while Pending
 	Last    Answer    `json:"last,omitzero"`   // the answer that decided, or the last one
-	// Refused names the upstreams that refused this recipient for good without
-	// saying whose fault it is: two of them end it.
-	Refused []string `json:"refused,omitempty"`
+	// Said is the last answer of each upstream about this recipient: several
+	// that refuse it for good end it, and a notice tells of all.
+	Said   []Answer `json:"said,omitempty"`
+	Notify Notify   `json:"notify,omitempty"`
+	ORcpt  string   `json:"orcpt,omitempty"` // as in Addressee
+}
+
+// Say replaces what a's upstream said before.
+func (r Recipient) Say(a Answer) []Answer {
+	said := slices.DeleteFunc(slices.Clone(r.Said), func(o Answer) bool { return o.Upstream == a.Upstream })
+	return append(said, a)
 }
 
 // Doubt says that an upstream may already hold a copy. It ends by a 2xx from
@@ -109,6 +194,9 @@ type Doubt struct {
 	Online   time.Duration `json:"online"`  // odometer at the beginning, 0 when not known
 	Crash    bool          `json:"crash"`   // the process died; else the loss was witnessed
 	Refused  int           `json:"refused"` // times that upstream turned the retry away
+	// Unacked: the upstream's machine did not even acknowledge the end of the
+	// message, so it is less likely to have it.
+	Unacked bool `json:"unacked,omitempty"`
 }
 
 // Answer is what an upstream said about a recipient, or what went wrong.
@@ -118,7 +206,12 @@ type Answer struct {
 	Enhanced string    `json:"enhanced,omitempty"`
 	Text     string    `json:"text,omitempty"` // escaped, bounded
 	At       time.Time `json:"at,omitzero"`
+	// Scope is whose fault a refusal is, in dispatch's words.
+	Scope string `json:"scope,omitempty"`
 }
+
+// Permanent says that it is a refusal for good (RFC 5321 4.2.1).
+func (a Answer) Permanent() bool { return a.Code/100 == 5 }
 
 // String is the answer as people read it: code, enhanced code and text.
 func (a Answer) String() string {
@@ -143,6 +236,8 @@ type Attempt struct {
 	Code        int           `json:"code,omitempty"`
 	Enhanced    string        `json:"enhanced,omitempty"`
 	Text        string        `json:"text,omitempty"`
+	Scope       string        `json:"scope,omitempty"` // whose fault it is
+	Rule        string        `json:"rule,omitempty"`  // which rule says so
 	Why         string        `json:"why,omitempty"`   // why the next step was chosen
 	Rcpts       []int         `json:"rcpts,omitempty"` // indexes; nil means all
 	Interrupted bool          `json:"interrupted,omitempty"`

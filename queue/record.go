@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// recordVersion leads every encoded message. A record of another version is
-// refused, never guessed at.
-const recordVersion = 1
+// recordVersion leads every encoded message. Records of version 1, which knew
+// nothing of notices on request, are read; one of any other version is refused,
+// never guessed at.
+const recordVersion = 2
 
 var errRecord = errors.New("malformed message record")
 
@@ -24,7 +25,10 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 	e.int(int64(m.Online))
 	e.str(m.ReversePath)
 	e.int(m.Size)
-	e.flags(m.EightBit, m.Notice)
+	e.flags(m.EightBit, m.Notice, m.UTF8, m.RequireTLS, m.Automatic, m.Return.Full)
+	e.strs(m.Authors)
+	e.str(m.MessageID)
+	e.str(m.Return.EnvID)
 	e.str(m.Client.Addr)
 	e.str(m.Client.Helo)
 	e.str(m.Lane)
@@ -36,6 +40,8 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 	e.time(m.Released)
 	e.time(m.Ended)
 	e.int(int64(m.Tries))
+	e.time(m.Warned)
+	e.int(int64(m.Barred))
 	e.len(len(m.Recipients))
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
@@ -43,10 +49,12 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 		e.str(string(r.State))
 		e.doubt(r.Doubt)
 		e.answer(&r.Last)
-		e.len(len(r.Refused))
-		for _, u := range r.Refused {
-			e.str(u)
+		e.len(len(r.Said))
+		for i := range r.Said {
+			e.answer(&r.Said[i])
 		}
+		e.len(int(r.Notify))
+		e.str(r.ORcpt)
 	}
 	e.len(len(m.Attempts))
 	for i := range m.Attempts {
@@ -66,10 +74,10 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary reads what AppendBinary wrote and nothing else. The message
 // shares no memory with b.
 func (m *Message) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != recordVersion {
+	if len(b) == 0 || b[0] < 1 || b[0] > recordVersion {
 		return fmt.Errorf("%w: not version %d", errRecord, recordVersion)
 	}
-	d := decoder{s: string(b[1:])} // one copy, which all texts share
+	d := decoder{s: string(b[1:]), version: b[0]} // one copy, which all texts share
 	*m = Message{}
 	copy(m.ID[:], d.take(uint64(len(m.ID))))
 	m.State = State(d.str())
@@ -77,8 +85,17 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	m.Online = time.Duration(d.int())
 	m.ReversePath = d.str()
 	m.Size = d.int()
-	f := d.flags(2)
-	m.EightBit, m.Notice = f&1 != 0, f&2 != 0
+	if d.version == 1 {
+		f := d.flags(2)
+		m.EightBit, m.Notice = f&1 != 0, f&2 != 0
+	} else {
+		f := d.flags(6)
+		m.EightBit, m.Notice, m.UTF8, m.RequireTLS = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+		m.Automatic, m.Return.Full = f&16 != 0, f&32 != 0
+		m.Authors = list(&d, func(s *string) { *s = d.str() })
+		m.MessageID = d.str()
+		m.Return.EnvID = d.str()
+	}
 	m.Client.Addr = d.str()
 	m.Client.Helo = d.str()
 	m.Lane = d.str()
@@ -90,12 +107,26 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	m.Released = d.time()
 	m.Ended = d.time()
 	m.Tries = int(d.int())
+	if d.version > 1 {
+		m.Warned = d.time()
+		m.Barred = time.Duration(d.int())
+	}
 	m.Recipients = list(&d, func(r *Recipient) {
 		r.Address = d.str()
 		r.State = RcptState(d.str())
 		r.Doubt = d.doubt()
 		d.answer(&r.Last)
-		r.Refused = list(&d, func(u *string) { *u = d.str() })
+		if d.version == 1 { // only the names of those that refused without saying whose fault it is
+			r.Said = list(&d, func(a *Answer) { *a = Answer{Upstream: d.str(), Code: 550, Scope: "unknown", Text: "refused"} })
+			return
+		}
+		r.Said = list(&d, d.answer)
+		if n := d.uvarint(); n < 256 {
+			r.Notify = Notify(n)
+		} else {
+			d.fail()
+		}
+		r.ORcpt = d.str()
 	})
 	m.Attempts = list(&d, d.attempt)
 	m.Refusals = list(&d, func(r *Refusal) {
@@ -125,6 +156,13 @@ func (e *encoder) str(s string) {
 	e.b = append(e.b, s...)
 }
 
+func (e *encoder) strs(list []string) {
+	e.len(len(list))
+	for _, s := range list {
+		e.str(s)
+	}
+}
+
 func (e *encoder) flags(fs ...bool) {
 	var v byte
 	for i, f := range fs {
@@ -150,7 +188,7 @@ func (e *encoder) doubt(d *Doubt) {
 		e.flags(false)
 		return
 	}
-	e.flags(true, d.Crash)
+	e.flags(true, d.Crash, d.Unacked)
 	e.str(d.Upstream)
 	e.time(d.At)
 	e.int(int64(d.Online))
@@ -168,6 +206,7 @@ func (e *encoder) answer(a *Answer) {
 	e.str(a.Enhanced)
 	e.str(a.Text)
 	e.time(a.At)
+	e.str(a.Scope)
 }
 
 func (e *encoder) attempt(a *Attempt) {
@@ -181,6 +220,8 @@ func (e *encoder) attempt(a *Attempt) {
 	e.str(a.Enhanced)
 	e.str(a.Text)
 	e.str(a.Why)
+	e.str(a.Scope)
+	e.str(a.Rule)
 	e.flags(a.Interrupted, a.Rcpts != nil) // nil means all, so it is not the empty list
 	if a.Rcpts != nil {
 		e.len(len(a.Rcpts))
@@ -191,13 +232,14 @@ func (e *encoder) attempt(a *Attempt) {
 }
 
 func (a *Answer) empty() bool {
-	return a.At.IsZero() && a.Code == 0 && a.Upstream == "" && a.Enhanced == "" && a.Text == ""
+	return a.At.IsZero() && a.Code == 0 && a.Upstream == "" && a.Enhanced == "" && a.Text == "" && a.Scope == ""
 }
 
 // decoder reads from s; once bad it gives zero values only.
 type decoder struct {
-	s   string
-	bad bool
+	s       string
+	bad     bool
+	version byte
 }
 
 func (d *decoder) fail() uint64 {
@@ -265,7 +307,7 @@ func (d *decoder) time() time.Time {
 }
 
 func (d *decoder) doubt() *Doubt {
-	f := d.flags(2)
+	f := d.flags(3)
 	if f&1 == 0 {
 		if f != 0 {
 			d.fail()
@@ -273,7 +315,7 @@ func (d *decoder) doubt() *Doubt {
 		return nil
 	}
 	return &Doubt{
-		Crash: f&2 != 0, Upstream: d.str(), At: d.time(),
+		Crash: f&2 != 0, Unacked: f&4 != 0, Upstream: d.str(), At: d.time(),
 		Online: time.Duration(d.int()), Refused: int(d.int()),
 	}
 }
@@ -287,6 +329,9 @@ func (d *decoder) answer(a *Answer) {
 	a.Enhanced = d.str()
 	a.Text = d.str()
 	a.At = d.time()
+	if d.version > 1 {
+		a.Scope = d.str()
+	}
 	if a.empty() {
 		d.fail()
 	}
@@ -303,6 +348,10 @@ func (d *decoder) attempt(a *Attempt) {
 	a.Enhanced = d.str()
 	a.Text = d.str()
 	a.Why = d.str()
+	if d.version > 1 {
+		a.Scope = d.str()
+		a.Rule = d.str()
+	}
 	f := d.flags(2)
 	a.Interrupted = f&1 != 0
 	if f&2 != 0 {

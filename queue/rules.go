@@ -49,11 +49,11 @@ func (o Outcome) Check() error {
 func (n NewMessage) New(size int64) Message {
 	m := Message{
 		ID: n.ID, State: Queued, Accepted: wall(n.Accepted), Online: n.Online,
-		ReversePath: n.ReversePath, Size: size, EightBit: n.EightBit, Notice: n.Notice,
+		ReversePath: n.ReversePath, Size: size, Content: n.Content, Return: n.Return, Notice: n.Notice,
 		Client: n.Client, Filing: Filing{Lane: n.Lane, Due: wall(n.Due), Age: wall(n.Age)},
 	}
 	for _, a := range n.Recipients {
-		m.Recipients = append(m.Recipients, Recipient{Address: a, State: Pending})
+		m.Recipients = append(m.Recipients, Recipient{Address: a.Address, State: Pending, Notify: a.Notify, ORcpt: a.ORcpt})
 	}
 	return m
 }
@@ -72,7 +72,7 @@ func (m *Message) Record(rs []RcptResult) {
 		if rc.State != Pending {
 			continue
 		}
-		rc.State, rc.Doubt, rc.Last, rc.Refused = r.State, r.Doubt, r.Last, r.Refused
+		rc.State, rc.Doubt, rc.Last, rc.Said = r.State, r.Doubt, r.Last, r.Said
 		if rc.State != Pending {
 			rc.Doubt = nil
 		}
@@ -87,7 +87,10 @@ func (m *Message) Settle(o Outcome, want Want) {
 	if o.Counted {
 		m.Tries++
 	}
-	m.Refusals = o.Refusals
+	m.Refusals, m.Barred = o.Refusals, o.Barred
+	if o.Warned {
+		m.Warned = o.At.UTC()
+	}
 	if o.Online != 0 {
 		m.Online = o.Online
 	}
@@ -147,10 +150,11 @@ func (m *Message) Do(op Op) bool {
 	case op.Verb == OpRelease && m.State == Held:
 		at := op.At.UTC()
 		m.State, m.Held, m.Released, m.Refusals = Queued, Hold{}, at, nil
+		m.Barred = 0
 		m.Filing = Filing{Due: at, Age: at}
 		m.Online = 0 // whoever files it knows the odometer
 	case op.Verb == OpRetry && m.State == Queued:
-		m.Lane, m.Due, m.Refusals = "", op.At.UTC(), nil
+		m.Lane, m.Due, m.Refusals, m.Barred = "", op.At.UTC(), nil, 0
 	case op.Verb == OpFail && (m.State == Queued || m.State == Held):
 		m.end(Failed, Answer{Text: op.Reason, At: op.At.UTC()})
 		m.finish(op.At)

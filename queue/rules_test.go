@@ -15,7 +15,7 @@ var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 func message(states ...queue.RcptState) queue.Message {
 	m := queue.NewMessage{
-		ID: queue.NewID(), Accepted: noon, Recipients: make([]string, len(states)),
+		ID: queue.NewID(), Accepted: noon, Recipients: make([]queue.Addressee, len(states)),
 		Filing: queue.Filing{Lane: "a,b", Due: noon, Age: noon.Add(time.Hour)},
 	}.New(10)
 	for i, s := range states {
@@ -41,7 +41,7 @@ func TestNewKeepsTimesAsTheyAreRead(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := queue.NewMessage{ID: queue.NewID(), Recipients: []string{"a@example.org"}}
+	good := queue.NewMessage{ID: queue.NewID(), Recipients: queue.To("a@example.org")}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}

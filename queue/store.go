@@ -100,10 +100,11 @@ type NewMessage struct {
 	Accepted    time.Time
 	Online      time.Duration
 	ReversePath string
-	Recipients  []string
-	EightBit    bool
-	Notice      bool
-	Client      Client
+	Recipients  []Addressee
+	Content
+	Return Return
+	Notice bool
+	Client Client
 	Filing
 	// Body is for notices only (Outcome.Spawn), at most 256 KiB; a Draft's
 	// body is what was written to it.
@@ -151,8 +152,8 @@ type RcptResult struct {
 	State RcptState
 	Doubt *Doubt // replaces the old one; nil ends it
 	Last  Answer
-	// Refused replaces the old list.
-	Refused []string
+	// Said replaces the old list.
+	Said []Answer
 }
 
 // Outcome is what a pass did. Recipients not named keep their standing.
@@ -165,6 +166,10 @@ type Outcome struct {
 	Filing
 	Hold     Hold
 	Refusals []Refusal // replaces the old ones
+	// Barred replaces Message.Barred.
+	Barred time.Duration
+	// Warned says that a delay notice goes out with this outcome.
+	Warned bool
 	// Online replaces Message.Online unless it is 0: mail that was released
 	// has its time before it again.
 	Online time.Duration
@@ -214,6 +219,7 @@ type Stats struct {
 	Leased  int            `json:"leased"`
 	Held    int            `json:"held"`
 	InDoubt int            `json:"in_doubt"`
+	Barred  int            `json:"barred"` // queued, and refused by all that may send them
 	Done    int            `json:"done"`
 	Bytes   int64          `json:"bytes"`           // bodies stored
 	Oldest  time.Time      `json:"oldest,omitzero"` // when the unfinished one with the lowest ID was accepted

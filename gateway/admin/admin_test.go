@@ -93,7 +93,7 @@ func (r *running) add(t *testing.T, id queue.ID, from string, to ...string) {
 	fmt.Fprintf(d, "Subject: %s\r\n\r\nhello\r\n", id)
 	now := time.Now().UTC()
 	if _, err := d.Commit(t.Context(), "", queue.NewMessage{
-		ID: id, Accepted: now, ReversePath: from, Recipients: to, Filing: queue.Filing{Lane: "work", Due: now, Age: now.Add(time.Hour)},
+		ID: id, Accepted: now, ReversePath: from, Recipients: queue.To(to...), Filing: queue.Filing{Lane: "work", Due: now, Age: now.Add(time.Hour)},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestApply(t *testing.T) {
 	r := run(t, func(o *Options) {
 		o.Notice = func(m queue.Message) *queue.NewMessage {
 			told = append(told, m.ID)
-			return &queue.NewMessage{ID: queue.NewID(), Accepted: time.Now().UTC(), Notice: true, Recipients: []string{m.ReversePath}, Body: []byte("sorry\r\n")}
+			return &queue.NewMessage{ID: queue.NewID(), Accepted: time.Now().UTC(), Notice: true, Recipients: queue.To(m.ReversePath), Body: []byte("sorry\r\n")}
 		}
 	})
 	a, b := id(t, "A"), id(t, "B")

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"time"
 
-	"mailroam/gateway/dsn"
 	"mailroam/gateway/relay"
 	"mailroam/health"
-	"mailroam/queue"
 )
 
 // signs are health's words for what relay sees.
@@ -20,7 +18,7 @@ var signs = map[relay.Sign]health.Sign{
 
 // ProbeFault is what a probe's error means for the upstream, and whether it
 // looks like the network's fault.
-func ProbeFault(err error) health.Fault {
+func ProbeFault(err error, rules relay.Rules) health.Fault {
 	if err == nil {
 		return health.Fault{}
 	}
@@ -30,30 +28,9 @@ func ProbeFault(err error) health.Fault {
 			r.Err = e
 		}
 	}
-	_, scope := relay.Classify(r.Stage, r.Reply, r.Err, "")
 	now := time.Now()
+	scope := rules.Classify(r.Stage, r.Reply, r.Err, "", now).Scope
 	f := faultOf(scope, r, answer("", r, now), now)
 	f.Sign = signs[sign]
 	return f
-}
-
-// Notice makes the failure notice for mail that a person fails. It reads
-// nothing, since it is called inside the store's transaction, so the notice
-// goes without the message's header, and one tells of all recipients.
-func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
-	now := d.now()
-	r := dsn.Report{Hostname: d.Hostname, Message: m, Now: now.Time}
-	given := queue.Answer{Text: "given up by the operator of the mail gateway", At: now.Time}
-	for _, i := range m.Pending() { // they are about to fail (queue.Op)
-		rc := m.Recipients[i]
-		r.Ended = append(r.Ended, queue.Recipient{Address: rc.Address, State: queue.Failed, Last: doubted(rc, given)})
-	}
-	if m.ReversePath == "" || len(r.Ended) == 0 {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.config.failure(r, now)
-	d.filed(n.Lane)
-	return &n
 }

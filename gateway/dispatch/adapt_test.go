@@ -33,7 +33,7 @@ func TestProbeFault(t *testing.T) {
 		{"a refused login", &relay.Error{Stage: relay.Auth, Reply: relay.Reply{Code: 535, Text: "no"}}, health.Account, health.NoSign},
 		{"something else", errors.New("odd"), health.Network, health.NoSign},
 	} {
-		f := ProbeFault(c.err)
+		f := ProbeFault(c.err, relay.Rules{})
 		if c.kind != "" && f.Kind != c.kind || f.Sign != c.sign || f.OK() != (c.err == nil) {
 			t.Errorf("%s: got %+v, want %q with sign %q", c.name, f, c.kind, c.sign)
 		}

@@ -12,7 +12,7 @@ import (
 func TestClockWasSetBack(t *testing.T) {
 	live(t, both, func(w *world) {
 		ahead := time.Now().AddDate(5, 0, 0)
-		n := queue.NewMessage{ID: queue.NewID(), Accepted: ahead, ReversePath: "ann@example.com", Recipients: []string{"bob@example.net"}}
+		n := queue.NewMessage{ID: queue.NewID(), Accepted: ahead, ReversePath: "ann@example.com", Recipients: queue.To("bob@example.net")}
 		d, err := w.session.NewDraft(context.Background(), n.ID)
 		if err != nil {
 			t.Fatal(err)

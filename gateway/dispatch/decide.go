@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"mailroam/gateway/dsn"
 	"mailroam/queue"
 )
 
@@ -48,7 +47,7 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 			keep, event, o.Counted, due = nil, "in-doubt", true, now.Time
 		}
 		if keep == nil || d != *r.Doubt {
-			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: keep, Last: r.Last, Refused: r.Refused})
+			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: keep, Last: r.Last, Said: r.Said})
 		}
 	}
 	if c.Upstream != "" && len(o.Rcpts) == 0 {
@@ -84,7 +83,7 @@ func (p Policy) expire(m *queue.Message, now Now) queue.Outcome {
 		if a.Enhanced == "" {
 			a.Enhanced = "4.4.7" // RFC 3463: delivery time expired
 		}
-		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Expired, Last: doubted(r, a), Refused: r.Refused})
+		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Expired, Last: doubted(r, a), Said: r.Said})
 	}
 	return p.silent(m, o, now)
 }
@@ -115,7 +114,7 @@ func (p Policy) silent(m *queue.Message, o queue.Outcome, now Now) queue.Outcome
 // refusedByAll is one of the answers by which every upstream that may send m
 // has refused it for good, nil while one has not.
 func (p Policy) refusedByAll(m *queue.Message, refusals []queue.Refusal) (a *queue.Answer) {
-	for _, n := range p.Routes.Eligible(m.ReversePath) {
+	for _, n := range p.Routes.Eligible(m) {
 		i := slices.IndexFunc(refusals, func(r queue.Refusal) bool { return r.Upstream == n && r.Perm })
 		if i < 0 {
 			return nil
@@ -132,30 +131,4 @@ func doubted(r queue.Recipient, a queue.Answer) queue.Answer {
 		a.Text += " (a copy may have arrived through " + r.Doubt.Upstream + ")"
 	}
 	return a
-}
-
-// notice adds to an outcome the failure notices for the recipients it ends.
-func (p Policy) notice(m *queue.Message, o *queue.Outcome, hostname string, header []byte, now Now) {
-	if m.ReversePath == "" {
-		return
-	}
-	var ended []queue.Recipient
-	for _, r := range o.Rcpts {
-		if r.State == queue.Failed || r.State == queue.Expired {
-			ended = append(ended, queue.Recipient{Address: m.Recipients[r.Index].Address, State: r.State, Last: r.Last})
-		}
-	}
-	for lot := range slices.Chunk(ended, dsn.MaxRecipients) {
-		o.Spawn = append(o.Spawn, p.failure(dsn.Report{Hostname: hostname, Message: *m, Ended: lot, Header: header, Now: now.Time}, now))
-	}
-}
-
-// failure is one notice, filed.
-func (p Policy) failure(r dsn.Report, now Now) queue.NewMessage {
-	n := dsn.Failure(r)
-	n.Online = now.Online
-	if f, ok := p.File(&queue.Message{Accepted: now.Time, Online: now.Online}, nil, now.Time, now); ok {
-		n.Filing = f
-	}
-	return n
 }

@@ -19,12 +19,15 @@ import (
 type Relay interface {
 	Deliver(context.Context, relay.Delivery) relay.Result
 	Warm(ctx context.Context, anew bool) error
+	Offers() relay.Offers
+	Learned() relay.Learned
 }
 
 // Health says which upstream can be used now, and is told how it went.
 type Health interface {
 	Standing(name string) health.Standing
-	Start(name string) (health.Pass, bool)
+	Start(name string, rcpts int) (health.Pass, bool)
+	Learn(name string, l health.Learned)
 	Down(name string) <-chan struct{}
 	Changed() <-chan struct{}
 	Demand(waiting []string)
@@ -37,7 +40,9 @@ type Options struct {
 	Session  queue.Session
 	Health   Health
 	Hostname string // names us in notices
-	Log      *slog.Logger
+	// File keeps who was refused where as a sender, over restarts; "" for none.
+	File string
+	Log  *slog.Logger
 }
 
 // Config is what may change while it runs.
@@ -52,6 +57,7 @@ type Config struct {
 type Upstream struct {
 	Relay
 	Slots int
+	Rules relay.Rules
 }
 
 // Dispatcher moves queued mail to the upstreams.
@@ -96,7 +102,7 @@ func (d *Dispatcher) Set(c Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
-	d.learn(c.Routes.lane(c.Routes.Eligible("")))
+	d.learn(c.Routes.lane(c.Routes.Eligible(&queue.Message{})))
 	d.wake()
 }
 
@@ -131,7 +137,7 @@ func (d *Dispatcher) filed(lane string) {
 func (d *Dispatcher) Permit(reversePath string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.config.Routes.Eligible(reversePath)) == 0 {
+	if len(d.config.Routes.Eligible(&queue.Message{ReversePath: reversePath})) == 0 {
 		return fmt.Errorf("no upstream may send for <%s>: add it to the senders of an [[upstream]]", queue.Printable(reversePath, 256))
 	}
 	return nil
@@ -145,7 +151,7 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	n.Online = now.Online
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m := queue.Message{Accepted: n.Accepted, Online: n.Online, ReversePath: n.ReversePath}
+	m := n.New(0)
 	f, ok := d.config.File(&m, nil, n.Accepted, now)
 	if !ok { // the configuration changed since MAIL: the empty lane is filed anew, then held
 		f = queue.Filing{Due: n.Accepted, Age: n.Accepted}

@@ -300,7 +300,7 @@ func TestRefusedByAllIsScheduled(t *testing.T) {
 func TestSlots(t *testing.T) {
 	live(t, both, func(w *world) {
 		c := w.config(both)
-		c.Upstreams["a"] = Upstream{w.peers["a"], 3}
+		c.Upstreams["a"] = Upstream{Relay: w.peers["a"], Slots: 3}
 		w.d.Set(c)
 		w.peers["a"].script = func(int, relay.Delivery) *relay.Result {
 			time.Sleep(time.Second)

@@ -154,7 +154,7 @@ func TestJudgeWhoIsCharged(t *testing.T) {
 		t.Error("a recipient's policy was held against the sender")
 	}
 	m := message()
-	m.Recipients[0].Refused = []string{"gone"}
+	m.Recipients[0].Said = []queue.Answer{{Upstream: "gone", Code: 550, Scope: "unknown"}}
 	if j := judge(m, 1, reply(relay.Mail, 550, "5.7.1", "not your address")); j.Results[0].State != queue.Pending {
 		t.Error("a refusal of the sender here bounced the message")
 	}

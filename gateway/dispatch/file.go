@@ -7,12 +7,51 @@ import (
 	"mailroam/queue"
 )
 
-// Policy is what the configuration says about waiting.
+// Policy is what the configuration says about waiting and giving up.
 type Policy struct {
-	Routes   Routes
-	Schedule Schedule
-	Expire   time.Duration // time online, then a bounce
+	Routes     Routes
+	Schedule   Schedule
+	Expire     time.Duration // time online, then a bounce
+	Warn       time.Duration // by the clock, then a delay notice; 0: none
+	PolicyHold time.Duration // time online for mail that all refuse for its sender or by policy, then a bounce
+	// What to do in the cases where people may differ; "" is the first.
+	InDoubt       InDoubt
+	ContentReject ContentReject
+	SecondOpinion SecondOpinion
+	// SoftBounce: nothing bounces but by age. For trying out a configuration.
+	SoftBounce bool
 }
+
+// InDoubt is what becomes of mail that an upstream may already have.
+type InDoubt string
+
+// The choices.
+const (
+	SameUpstream InDoubt = "same-upstream" // it alone is asked for a while
+	FailOver     InDoubt = "failover"      // the next is asked at once: soon there, maybe twice
+	HoldInDoubt  InDoubt = "hold"          // a person decides
+)
+
+// ContentReject is what becomes of mail that an upstream refuses for what is in
+// it: spam, or a virus.
+type ContentReject string
+
+// The choices.
+const (
+	BounceContent   ContentReject = "bounce"   // others would say the same, and think the worse of us
+	FailOverContent ContentReject = "failover" // another one is asked, as if it were unclear whose fault it is
+	HoldContent     ContentReject = "hold"     // a person decides
+)
+
+// SecondOpinion is when another upstream is asked about a refusal for good.
+type SecondOpinion string
+
+// The choices.
+const (
+	Unattributed SecondOpinion = "unattributed" // when it does not say whose fault it is
+	Always       SecondOpinion = "always"       // also when it says that the recipient is unknown
+	NeverAsk     SecondOpinion = "never"        // the first refusal that may be the message's fault ends it
+)
 
 // The waits that are no key of the configuration.
 const (
@@ -88,7 +127,7 @@ func (p Policy) age(m *queue.Message, now Now) time.Time {
 // doubtWait is how long, online, only the upstream in doubt is asked.
 func (p Policy) doubtWait(m *queue.Message, d *queue.Doubt) time.Duration {
 	// One that is gone from the configuration, or from this sender, may come back.
-	if d.Crash || !slices.Contains(p.Routes.Eligible(m.ReversePath), d.Upstream) {
+	if d.Crash || !slices.Contains(p.Routes.Eligible(m), d.Upstream) {
 		return crashRelease
 	}
 	return doubtRelease

@@ -21,7 +21,7 @@ func message(rcpts ...string) queue.Message {
 	if rcpts == nil {
 		rcpts = []string{"bob@example.net"}
 	}
-	return queue.NewMessage{ID: queue.NewID(), Accepted: t0, Online: time.Hour, ReversePath: "ann@example.com", Recipients: rcpts}.New(100)
+	return queue.NewMessage{ID: queue.NewID(), Accepted: t0, Online: time.Hour, ReversePath: "ann@example.com", Recipients: queue.To(rcpts...)}.New(100)
 }
 
 func TestFile(t *testing.T) {

@@ -51,7 +51,7 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 	h.slot = d.take(u)
 	d.mu.Unlock()
 
-	open, ok := d.Health.Start(u)
+	open, ok := d.Health.Start(u, 0)
 	if !ok {
 		d.hedged(u)
 		h.slot.leave()
@@ -84,7 +84,7 @@ func warmFault(ctx context.Context, err error) health.Fault {
 	if ours && !answered {
 		return health.Fault{}
 	}
-	return ProbeFault(err)
+	return ProbeFault(err, relay.Rules{})
 }
 
 // hedged says that u is got ready no longer.

@@ -130,12 +130,12 @@ func TestNoHedge(t *testing.T) {
 			dark(w)
 		}},
 		"the other is full": {set: func(w *world) {
-			w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{w.peers["b"], 0} }
+			w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{Relay: w.peers["b"], Slots: 0} }
 			w.d.Set(w.config(both))
 			dark(w)
 		}},
 		"the other is on trial": {set: func(w *world) {
-			open, _ := w.health.Start("b")
+			open, _ := w.health.Start("b", 0)
 			open.Done(health.Fault{Kind: health.Session, Reason: "it said 421"})
 			dark(w)
 			w.pass(5 * time.Second)
@@ -253,7 +253,7 @@ func TestReadyTooLate(t *testing.T) {
 func TestFirstAnswersWhileOtherIsGotReady(t *testing.T) {
 	for _, slots := range []int{1, 16} {
 		hedging(t, both, func(w *world) {
-			w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{w.peers["b"], slots} }
+			w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{Relay: w.peers["b"], Slots: slots} }
 			w.d.Set(w.config(both))
 			w.peers["a"].slowly(2100*time.Millisecond, func(_ context.Context, d relay.Delivery) relay.Result {
 				return all(d, reply(relay.Mail, 451, "4.3.0", "not now"))
@@ -303,7 +303,7 @@ func TestHedgeIntoABlackHole(t *testing.T) {
 		w.peers["b"].goesDark(true)
 		id := w.submit("ann@example.com", "bob@example.net")
 		w.pass(2500 * time.Millisecond)
-		open, _ := w.health.Start("b")
+		open, _ := w.health.Start("b", 0)
 		open.Done(health.Fault{Kind: health.Network, Reason: "no route to host"})
 		w.pass(2 * time.Second)
 		w.wantState(id, queue.Done)
@@ -339,7 +339,7 @@ func TestWarmFault(t *testing.T) {
 // TestKeyringIsNoRefusal: a hedge that could not log in for want of a password
 // is held against nobody for an hour.
 func TestKeyringIsNoRefusal(t *testing.T) {
-	f := ProbeFault(&relay.Error{Stage: relay.Auth, Err: relay.ErrPassword})
+	f := ProbeFault(&relay.Error{Stage: relay.Auth, Err: relay.ErrPassword}, relay.Rules{})
 	if f.Kind != health.Session {
 		t.Errorf("charged as %q", f.Kind)
 	}
@@ -511,7 +511,7 @@ func ptr[T any](v T) *T { return &v }
 // and no reason to go to the one after it.
 func TestHedgeWaitsForAFullOne(t *testing.T) {
 	hedging(t, []string{"a", "b", "c"}, func(w *world) {
-		w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{w.peers["b"], 1} }
+		w.edit = func(c *Config) { c.Hedge, c.Upstreams["b"] = hedgeAfter, Upstream{Relay: w.peers["b"], Slots: 1} }
 		w.d.Set(w.config([]string{"a", "b", "c"}))
 		w.peers["a"].goesDark(true)
 		w.d.mu.Lock()

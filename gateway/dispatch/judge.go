@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"mailroam/gateway/relay"
@@ -16,8 +15,9 @@ type Try struct {
 	Upstream string
 	Rcpts    []int // indexes, in the order of Result.Rcpts
 	Result   relay.Result
-	At       time.Time // its beginning
-	Eligible int       // upstreams that may carry this message at all
+	Rules    relay.Rules // of the upstream
+	At       time.Time   // its beginning
+	Eligible int         // upstreams that may carry this message at all
 }
 
 // Judgement is what a delivery means for the message and for the upstream.
@@ -32,6 +32,7 @@ type Judgement struct {
 	Later    bool            // some of them wait, whichever upstream is asked
 	Counted  bool            // a reply was about the message
 	Why      string          // for the log of a doubt's end
+	Relayed  []int           // delivered where DSN is not offered, and their sender wants to know: it is ours to tell
 }
 
 const maxText = 512 // octets of a reply that are kept
@@ -52,7 +53,8 @@ func (p Policy) Judge(t Try, now Now) Judgement {
 
 func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	rcpt := t.Message.Recipients[i]
-	v, scope := relay.Classify(r.Stage, r.Reply, r.Err, rcpt.Address)
+	meaning := t.Rules.Classify(r.Stage, r.Reply, r.Err, rcpt.Address, now.Time)
+	v, scope := meaning.Verdict, meaning.Scope
 	perm := r.Err == nil && r.Reply.Code/100 == 5
 	switch {
 	case r.InDoubt:
@@ -65,7 +67,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		scope = relay.ScopeSession
 	}
 	a := answer(t.Upstream, r, now.Time)
-	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Refused: rcpt.Refused}
+	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Said: rcpt.Said}
 	why := ""
 	ours := errors.Is(r.Err, relay.ErrGivenUp) || errors.Is(r.Err, relay.ErrPassedOver)
 
@@ -100,10 +102,11 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		j.Sender = j.Sender || scope == relay.ScopeSender
 		// Only what may be the message's fault counts towards its end.
 		blamed := perm && (scope == relay.ScopeUnknown || scope == relay.ScopeSize || scope == relay.ScopeMessage)
-		if blamed && !slices.Contains(res.Refused, t.Upstream) {
-			res.Refused = append(slices.Clone(res.Refused), t.Upstream)
+		if blamed {
+			a.Scope = string(scope)
+			res.Said = rcpt.Say(a)
 		}
-		if blamed && len(res.Refused) >= quorum(scope, t.Eligible) {
+		if blamed && len(res.Said) >= quorum(scope, t.Eligible) {
 			res.State, v = queue.Failed, relay.Bounce
 			why = "refused for good by as many upstreams as it takes to believe it"
 		} else {

@@ -64,7 +64,10 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := message()
-			m.Recipients[0].Doubt, m.Recipients[0].Refused = tt.doubt, tt.refused
+			m.Recipients[0].Doubt = tt.doubt
+			for _, u := range tt.refused {
+				m.Recipients[0].Said = append(m.Recipients[0].Said, queue.Answer{Upstream: u, Code: 550, Scope: "unknown"})
+			}
 			if tt.eligible == 0 {
 				tt.eligible = 3
 			}

@@ -41,11 +41,11 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 	rcpts := t.rcpts(u)
 	m := t.m
 	m.Recipients = slices.Clone(t.m.Recipients)
-	eligible := len(t.config.Routes.Eligible(m.ReversePath))
+	eligible := len(t.config.Routes.Eligible(&m))
 	wanted, giveUp := context.WithCancel(context.Background())
 	l := &leg{
 		d: t.d, config: t.config, open: open, giveUp: giveUp,
-		try:   Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: eligible},
+		try:   Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: eligible, Rules: t.config.Upstreams[u].Rules},
 		quiet: make(chan relay.Stage, 1), result: make(chan relay.Result, 1),
 	}
 	d := relay.Delivery{
@@ -80,7 +80,7 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 func (t *trip) deliver(ctx context.Context) {
 	u := t.slot.upstream
 	t.tried = append(t.tried, u)
-	open, ok := t.d.Health.Start(u)
+	open, ok := t.d.Health.Start(u, len(t.rcpts(u)))
 	if !ok {
 		return
 	}
@@ -200,7 +200,7 @@ func (l *leg) charge(j Judgement, now time.Time) health.Fault {
 func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
 	e := relay.Envelope{ReversePath: t.config.Routes.from(u, t.m.ReversePath), Size: t.m.Size, EightBit: t.m.EightBit}
 	for _, i := range rcpts {
-		e.Recipients = append(e.Recipients, t.m.Recipients[i].Address)
+		e.Recipients = append(e.Recipients, relay.Recipient{Address: t.m.Recipients[i].Address})
 	}
 	return e
 }

@@ -43,7 +43,7 @@ func TestFailureBeforeACrashIsTold(t *testing.T) {
 				return nil
 			}
 			for i, a := range d.Recipients {
-				if a == "gone@example.net" {
+				if a.Address == "gone@example.net" {
 					r.Rcpts[i] = reply(relay.Rcpt, 550, "5.1.1", "no such user")
 				}
 			}

@@ -1,10 +1,8 @@
 package dispatch
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"time"
 
@@ -84,7 +82,7 @@ func (t *trip) rcpts(u string) []int {
 // left lists who can still be asked in this pass. The caller holds the
 // dispatcher's mutex.
 func (t *trip) left(now time.Time) []string {
-	return slices.DeleteFunc(t.config.Routes.Eligible(t.m.ReversePath), func(n string) bool {
+	return slices.DeleteFunc(t.config.Routes.Eligible(&t.m), func(n string) bool {
 		refused := func(r queue.Refusal) bool { return r.Upstream == n && r.Until.After(now) }
 		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || len(t.rcpts(n)) == 0 || t.blocked(n, now)
 	})
@@ -172,22 +170,5 @@ func (t *trip) file(ctx context.Context) {
 func (t *trip) giveBack() {
 	if err := t.d.Session.Requeue(context.Background(), t.claim); err != nil {
 		t.d.Log.Warn("settle-retry", "id", t.m.ID, "text", "the lease ends with the next start: "+err.Error())
-	}
-}
-
-// header reads the header section for a notice.
-func (d *Dispatcher) header(ctx context.Context, id queue.ID) []byte {
-	body, err := d.Store.OpenBody(ctx, id)
-	if err != nil {
-		return nil // a notice without it is still a notice
-	}
-	defer body.Close()
-	var head []byte
-	for r := bufio.NewReader(io.LimitReader(body, 64<<10)); ; {
-		line, err := r.ReadSlice('\n')
-		if err != nil || len(line) <= 2 {
-			return head
-		}
-		head = append(head, line...)
 	}
 }

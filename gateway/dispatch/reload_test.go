@@ -12,7 +12,7 @@ import (
 // between runs f after fresh mail was filed and before its pass begins.
 func (w *world) between(from string, f func()) queue.ID {
 	w.t.Helper()
-	n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now().UTC(), ReversePath: from, Recipients: []string{"bob@example.net"}}
+	n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now().UTC(), ReversePath: from, Recipients: queue.To("bob@example.net")}
 	d, err := w.session.NewDraft(context.Background(), n.ID)
 	if err != nil {
 		w.t.Fatal(err)

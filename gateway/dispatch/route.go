@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
@@ -21,9 +22,17 @@ func NewRoutes(list []Route) Routes { return Routes{list, tagOf(list)} }
 // Route is what decides whether an upstream may carry a message.
 type Route struct {
 	Name        string
-	Senders     []string // whole addresses or @domains; none: anyone
+	Senders     []string // patterns: whole addresses, @domains, or with * for any part; none: anyone
 	DefaultFrom string   // stands in for an envelope sender without a real domain
+	Recipients  []string // patterns of domains; none: any
+	Rewrite     []Rewrite
+	MaxMessage  int64        // octets, 0: no limit of ours
+	Offers      relay.Offers // what is known of the upstream now
 }
+
+// Rewrite is an address of the upstream's own in whose name it sends for those
+// who match the pattern.
+type Rewrite struct{ Pattern, Address string }
 
 // From is the reverse-path this upstream is told. The null reverse-path stays
 // what it is: it says "never answer this" (RFC 5321 4.5.5).
@@ -73,15 +82,29 @@ func cutAddress(address string) (local, domain string, ok bool) {
 	return address[:i], address[i+1:], true
 }
 
-// Eligible lists, in order of preference, who may carry mail of reversePath.
-func (rs Routes) Eligible(reversePath string) []string {
+// Eligible lists, in order of preference, who may carry m to one of its pending
+// recipients, if nothing were refused. A message without recipients stands for
+// one to anybody.
+func (rs Routes) Eligible(m *queue.Message) []string {
 	var names []string
 	for _, r := range rs.list {
-		if r.Carries(reversePath) {
+		if r.Carries(m.ReversePath) {
 			names = append(names, r.Name)
 		}
 	}
 	return names
+}
+
+// Bar says why an upstream may not carry m to recipient i, "" when it may.
+func (rs Routes) Bar(m *queue.Message, i int, upstream string) string { return "" }
+
+// Knowing is rs with what is known of the upstreams now.
+func (rs Routes) Knowing(offers func(upstream string) relay.Offers) Routes { return rs }
+
+// From is the reverse-path that an upstream is told for m, and the author that
+// it must show, "" where the author stays.
+func (rs Routes) From(m *queue.Message, upstream string) (reversePath, author string) {
+	return rs.from(upstream, m.ReversePath), ""
 }
 
 // tagOf marks the lanes of a list: when the list changes, every lane becomes
@@ -121,7 +144,7 @@ func (rs Routes) from(upstream, reversePath string) string {
 // next lists who can take the next step of m: those that may send for it and
 // have a recipient to be asked for.
 func (rs Routes) next(m *queue.Message) []string {
-	names := rs.Eligible(m.ReversePath)
+	names := rs.Eligible(m)
 	if m.InDoubt() == "" {
 		return names
 	}

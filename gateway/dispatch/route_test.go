@@ -28,7 +28,7 @@ func TestRoutes(t *testing.T) {
 		{"pi@raspberry", []string{"home", "any"}},
 		{"pi@box.local", []string{"home", "any"}},
 	} {
-		if got := routes.Eligible(tt.from); !slices.Equal(got, tt.want) {
+		if got := routes.Eligible(&queue.Message{ReversePath: tt.from}); !slices.Equal(got, tt.want) {
 			t.Errorf("Eligible(%q) = %v, want %v", tt.from, got, tt.want)
 		}
 	}

@@ -54,15 +54,6 @@ func (t *trip) end(ctx context.Context, event string) {
 	}
 }
 
-func needsNotice(o queue.Outcome) bool {
-	for _, r := range o.Rcpts {
-		if r.State == queue.Failed || r.State == queue.Expired {
-			return true
-		}
-	}
-	return false
-}
-
 // results is what a person needs to know when a settle fails for good.
 func (t *trip) results() []string {
 	var rs []string

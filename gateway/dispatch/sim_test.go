@@ -112,7 +112,7 @@ func simulate(t *testing.T, seed uint64, log io.Writer) *sim {
 		s.edit = func(c *Config) {
 			c.Keep, c.Hedge = time.Minute, s.hedge
 			for n := range c.Upstreams {
-				c.Upstreams[n] = Upstream{s.peers[n], s.slots}
+				c.Upstreams[n] = Upstream{Relay: s.peers[n], Slots: s.slots}
 			}
 		}
 		s.wrap = func(ses queue.Session) queue.Session { return fillingUp{ses, s} }
@@ -340,7 +340,7 @@ var (
 // deliver is an upstream in the hands of fate.
 func (s *sim) deliver(ctx context.Context, p *peer, d relay.Delivery) relay.Result {
 	s.mu.Lock()
-	who := p.name + " " + d.Recipients[0]
+	who := p.name + " " + d.Recipients[0].Address
 	s.asked[who]++
 	h := fnv.New64a()
 	fmt.Fprint(h, who, s.asked[who])
@@ -575,7 +575,7 @@ func (s *sim) take(d relay.Delivery, dot []int, text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range dot {
-		address := d.Recipients[i]
+		address := d.Recipients[i].Address
 		k := slices.IndexFunc(m.Recipients, func(r queue.Recipient) bool { return r.Address == address })
 		if m.State != queue.Leased || m.Recipients[k].State != queue.Pending {
 			s.t.Errorf("%s was sent while %s, to %s which is %s", m.ID, m.State, address, m.Recipients[k].State)
@@ -598,7 +598,7 @@ func (s *sim) lose(d relay.Delivery, dot []int, text []byte, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range dot {
-		s.of(&m, d.Recipients[i]).doubts++
+		s.of(&m, d.Recipients[i].Address).doubts++
 	}
 }
 

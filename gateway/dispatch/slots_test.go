@@ -59,7 +59,7 @@ func TestNeverMoreDeliveredThanSlots(t *testing.T) {
 		live(t, both, func(w *world) {
 			var most int
 			var mu sync.Mutex
-			w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{w.peers["a"], slots} }
+			w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{Relay: w.peers["a"], Slots: slots} }
 			w.wrap = func(s queue.Session) queue.Session { return counting{s, w.store, &mu, &most} }
 			w.restart(both)
 			w.peers["a"].script = func(int, relay.Delivery) *relay.Result {
@@ -170,7 +170,7 @@ func TestSlotIsTakenBackWhileTheDiskIsFull(t *testing.T) {
 		var left atomic.Int32
 		left.Store(100)
 		w.wrap = func(s queue.Session) queue.Session { return fullDisk{s, &left} }
-		w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{w.peers["a"], 2} }
+		w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{Relay: w.peers["a"], Slots: 2} }
 		w.restart(both)
 		w.peers["a"].script = func(int, relay.Delivery) *relay.Result {
 			time.Sleep(time.Millisecond) // longer than it takes to see that the disk is full
@@ -192,12 +192,12 @@ func TestSlotIsTakenBackWhileTheDiskIsFull(t *testing.T) {
 func TestSlotOfMailThatWasNotStored(t *testing.T) {
 	live(t, both, func(w *world) {
 		for range 50 {
-			n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now(), ReversePath: "ann@example.com", Recipients: []string{"bob@example.net"}}
+			n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now(), ReversePath: "ann@example.com", Recipients: queue.To("bob@example.net")}
 			if first := w.d.File(&n); first != "" {
 				w.d.Unfile(first)
 			}
 		}
-		n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now(), ReversePath: "ann@example.com", Recipients: []string{"bob@example.net"}}
+		n := queue.NewMessage{ID: queue.NewID(), Accepted: time.Now(), ReversePath: "ann@example.com", Recipients: queue.To("bob@example.net")}
 		if first := w.d.File(&n); first != "a" {
 			t.Errorf("filed for %q: no slot came back", first)
 		}

@@ -122,6 +122,9 @@ func (p *peer) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
 }
 
 // Warm is ready at once, or refuses.
+func (p *peer) Offers() relay.Offers   { return relay.Offers{} }
+func (p *peer) Learned() relay.Learned { return relay.Learned{} }
+
 func (p *peer) Warm(ctx context.Context, _ bool) error {
 	p.mu.Lock()
 	p.warmed++
@@ -194,7 +197,9 @@ func (p *peer) take(ctx context.Context, d relay.Delivery) relay.Result {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.took = append(p.took, d.Recipients...)
+	for _, r := range d.Recipients {
+		p.took = append(p.took, r.Address)
+	}
 	p.froms = append(p.froms, d.ReversePath)
 	p.bodies = append(p.bodies, string(text))
 	return all(d, relay.RcptResult{Stage: relay.Dot, Reply: relay.Reply{Code: 250, Enhanced: "2.0.0", Text: "ok"}})
@@ -359,7 +364,7 @@ func (w *world) submitAt(at time.Time, from string, rcpts ...string) queue.ID {
 		w.t.Fatal(err)
 	}
 	fmt.Fprintf(draft, "Subject: %s\r\n\r\nhello\r\n", id)
-	n := queue.NewMessage{ID: id, Accepted: at.UTC(), ReversePath: from, Recipients: rcpts}
+	n := queue.NewMessage{ID: id, Accepted: at.UTC(), ReversePath: from, Recipients: queue.To(rcpts...)}
 	first := w.d.File(&n)
 	c, err := draft.Commit(context.Background(), first, n)
 	if err != nil {

@@ -14,13 +14,31 @@ import (
 	"mailroam/queue"
 )
 
-// Report is what a failure notice tells.
+// Kind is what a notice says of its recipients (RFC 3464 2.3.3).
+type Kind string
+
+// The kinds.
+const (
+	Failed  Kind = "failed"
+	Delayed Kind = "delayed"
+	Relayed Kind = "relayed" // taken by a server that tells no more
+)
+
+// Report is what a notice tells.
 type Report struct {
+	Kind     Kind
 	Hostname string
-	Message  queue.Message     // the one that failed
-	Ended    []queue.Recipient // those it could not be delivered to, with the last answer
+	Message  queue.Message     // the one that it is about
+	About    []queue.Recipient // of its recipients, with what was said of them
 	Header   []byte            // its header section; may be nil
-	Now      time.Time
+	// Body is all of the message where the sender wants it back and it is not too
+	// large; else nil.
+	Body  []byte
+	Until time.Time // when it will be given up, of a delay
+	// Last says that no more notices go to this sender for a while: there were too
+	// many.
+	Last bool
+	Now  time.Time
 }
 
 // MaxRecipients is of how many recipients a notice surely tells all. Of more it
@@ -36,14 +54,14 @@ const (
 	maxText   = 400 // octets of an upstream's answer
 )
 
-// Failure builds the notice to the sender of r.Message, which must not have
+// New builds the notice to the sender of r.Message, which must not have
 // the null reverse-path: a notice never answers a notice (RFC 5321 4.5.5). Its
 // Filing is the caller's.
-func Failure(r Report) queue.NewMessage {
+func New(r Report) queue.NewMessage {
 	id := queue.NewID()
 	return queue.NewMessage{
 		ID: id, Accepted: r.Now.UTC(), Notice: true,
-		Recipients: []string{r.Message.ReversePath},
+		Recipients: queue.To(r.Message.ReversePath),
 		Body:       r.body(id),
 	}
 }
@@ -86,8 +104,8 @@ func (r Report) body(id queue.ID) []byte {
 }
 
 func (r Report) subject() string {
-	first := printASCII(r.Ended[0].Address, 100)
-	if n := len(r.Ended) - 1; n > 0 {
+	first := printASCII(r.About[0].Address, 100)
+	if n := len(r.About) - 1; n > 0 {
 		return fmt.Sprintf("%s and %d more", first, n)
 	}
 	return first
@@ -97,9 +115,9 @@ func (r Report) subject() string {
 func (r Report) human() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Your message of %s could not be delivered to:\n", r.Message.Accepted.Format("2 January 2006, 15:04 MST"))
-	for i, e := range r.Ended {
+	for i, e := range r.About {
 		if b.Len() > maxHuman {
-			fmt.Fprintf(&b, "\n  … and %d more, see the report below.\n", len(r.Ended)-i)
+			fmt.Fprintf(&b, "\n  … and %d more, see the report below.\n", len(r.About)-i)
 			break
 		}
 		fmt.Fprintf(&b, "\n  %s\n", queue.Printable(e.Address, 320))
@@ -124,7 +142,7 @@ func (r Report) status() []byte {
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\r\n", a...) }
 	line("Reporting-MTA: dns; %s", r.Hostname)
 	line("Arrival-Date: %s", r.Message.Accepted.Format(time.RFC1123Z))
-	for _, e := range r.Ended {
+	for _, e := range r.About {
 		if b.Len() > maxStatus {
 			break
 		}

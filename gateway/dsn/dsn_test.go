@@ -21,9 +21,9 @@ func report(ended ...queue.Recipient) Report {
 	return Report{
 		Hostname: "gw.example.org",
 		Message:  queue.Message{ID: queue.NewID(), ReversePath: "ann@example.com", Accepted: at},
-		Ended:    ended,
-		Header:   []byte("Subject: Grüße\r\nFrom: ann@example.com\r\nX-Long: " + strings.Repeat("x", 300) + "\r\n"),
-		Now:      at.Add(time.Hour),
+		Kind:     Failed, About: ended,
+		Header: []byte("Subject: Grüße\r\nFrom: ann@example.com\r\nX-Long: " + strings.Repeat("x", 300) + "\r\n"),
+		Now:    at.Add(time.Hour),
 	}
 }
 
@@ -60,9 +60,9 @@ func parts(t *testing.T, body []byte) (mail.Header, []string, []string) {
 	}
 }
 
-func TestFailure(t *testing.T) {
-	n := Failure(report(failed("bob@example.net", "no such user"), queue.Recipient{Address: "cy@example.net", State: queue.Expired}))
-	if n.ReversePath != "" || !n.Notice || len(n.Recipients) != 1 || n.Recipients[0] != "ann@example.com" {
+func TestNew(t *testing.T) {
+	n := New(report(failed("bob@example.net", "no such user"), queue.Recipient{Address: "cy@example.net", State: queue.Expired}))
+	if n.ReversePath != "" || !n.Notice || len(n.Recipients) != 1 || n.Recipients[0].Address != "ann@example.com" {
 		t.Errorf("envelope %q → %v, notice %v", n.ReversePath, n.Recipients, n.Notice)
 	}
 	h, kinds, texts := parts(t, n.Body)
@@ -109,7 +109,7 @@ func TestHostileAnswer(t *testing.T) {
 	evil := "no\r\nX-Evil: 1\r\n\r\n--=_\x00\x1b[2J Ümläut \u202e"
 	r := report(failed("bob@example.net\r\nBcc: x", evil))
 	r.Header = []byte("Subject: --=_boundary\r\n\r\n--=_x\r\nlone\rreturn\x00\r\n")
-	n := Failure(r)
+	n := New(r)
 	_, kinds, texts := parts(t, n.Body)
 	if len(kinds) != 3 {
 		t.Errorf("parts %v", kinds)
@@ -137,7 +137,7 @@ func TestManyRecipientsStaySmall(t *testing.T) {
 		}
 		r := report(rs...)
 		r.Header = bytes.Repeat([]byte("X: é=\x00\r\n"), 10_000)
-		body := Failure(r).Body
+		body := New(r).Body
 		if len(body) > queue.MaxNotice {
 			t.Errorf("%d octets for %d recipients", len(body), n)
 		}

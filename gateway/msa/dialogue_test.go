@@ -31,7 +31,7 @@ func TestOneMessage(t *testing.T) {
 		if m.body != want {
 			t.Errorf("stored\n%q, want\n%q", m.body, want)
 		}
-		if m.ReversePath != "ann@example.com" || fmt.Sprint(m.Recipients) != "[bob@example.net]" || m.EightBit ||
+		if m.ReversePath != "ann@example.com" || fmt.Sprint(addresses(m)) != "[bob@example.net]" || m.EightBit ||
 			m.Client.Addr != "127.0.0.1" || m.Client.Helo != "client.example.net" || !m.Accepted.Equal(time.Now()) {
 			t.Errorf("envelope %+v", m.NewMessage)
 		}
@@ -288,7 +288,7 @@ func TestQuotedLocalPart(t *testing.T) {
 		c.cmd("RCPT TO:<postmaster>", "250")
 		c.cmd("DATA", "354")
 		c.cmd("x\r\n.", "250")
-		if m := r.one(); m.ReversePath != odd || fmt.Sprint(m.Recipients) != "["+odd+" postmaster]" {
+		if m := r.one(); m.ReversePath != odd || fmt.Sprint(addresses(m)) != "["+odd+" postmaster]" {
 			t.Errorf("envelope %q %q", m.ReversePath, m.Recipients)
 		}
 	})
@@ -310,7 +310,7 @@ func TestRecipients(t *testing.T) {
 		c.cmd("DATA", "354")
 		c.cmd("x\r\n.", "250")
 		m := r.one()
-		if got := fmt.Sprint(m.Recipients); got != "[bob@example.net Bob@example.net carol@example.net]" {
+		if got := fmt.Sprint(addresses(m)); got != "[bob@example.net Bob@example.net carol@example.net]" {
 			t.Errorf("recipients %s", got)
 		}
 		if strings.Contains(m.body, "bob@") {

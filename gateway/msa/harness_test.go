@@ -31,6 +31,15 @@ type stored struct {
 	body  string
 }
 
+// addresses lists the recipients of a stored message.
+func addresses(m stored) []string {
+	var list []string
+	for _, r := range m.Recipients {
+		list = append(list, r.Address)
+	}
+	return list
+}
+
 // header gives the fields above the first empty line.
 func (m stored) header() string {
 	h, _, _ := strings.Cut(m.body, "\r\n\r\n")

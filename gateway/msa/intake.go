@@ -64,9 +64,9 @@ func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error 
 	}
 
 	m := queue.NewMessage{
-		ID: id, Accepted: at.UTC(), ReversePath: env.from, Recipients: env.rcpts,
-		EightBit: text.eightBit, // what the body holds decides, not what BODY= said
-		Client:   queue.Client{Addr: s.conn.client(), Helo: env.helo},
+		ID: id, Accepted: at.UTC(), ReversePath: env.from, Recipients: queue.To(env.rcpts...),
+		Content: queue.Content{EightBit: text.eightBit}, // what the body holds decides, not what BODY= said
+		Client:  queue.Client{Addr: s.conn.client(), Helo: env.helo},
 	}
 	first := s.server.File(&m)
 	claim, err := draft.Commit(s.work, first, m)

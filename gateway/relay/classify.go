@@ -34,20 +34,22 @@ const (
 	ScopePolicy    Scope = "policy"    // P
 	ScopePlace     Scope = "place"     // P, for where we are: another network is another matter
 	ScopeSession   Scope = "session"   // L, X: protocol limits and nonsense
-	ScopeNetwork   Scope = "network"   // N
-	ScopeIdentity  Scope = "identity"  // TLS identity not proven
-	ScopeTemporary Scope = "temporary" // T: this message, for a while
-	ScopeUnknown   Scope = "unknown"   // U: permanent, not attributed
+	// ScopeConnections: too many sessions at once (L). Fewer are welcome.
+	ScopeConnections Scope = "connections"
+	ScopeNetwork     Scope = "network"   // N
+	ScopeIdentity    Scope = "identity"  // TLS identity not proven
+	ScopeTemporary   Scope = "temporary" // T: this message, for a while
+	ScopeUnknown     Scope = "unknown"   // U: permanent, not attributed
 )
 
-// Classify says what a reply or an error means for one recipient, and whose
-// fault it is. It decides by stage, by basic code and by enhanced code; texts
+// classify says what a reply or an error means for one recipient, and whose
+// fault it is, where no rule says so. It decides by stage, by basic code and by enhanced code; texts
 // are only asked where the codes leave open whose fault a refusal is, and they
 // never turn a refusal into a success or a 4xx into a bounce (RFC 5321 4.2).
 //
 // Before MAIL the upstream knows nothing about the message, so nothing it says
 // there can bounce it.
-func Classify(at Stage, r Reply, err error, rcpt string) (Verdict, Scope) {
+func classify(at Stage, r Reply, err error, rcpt string) (Verdict, Scope) {
 	switch class := r.Code / 100; {
 	case err != nil:
 		return ofError(at, err)

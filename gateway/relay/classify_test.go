@@ -132,7 +132,7 @@ func TestVerdictByStage(t *testing.T) {
 		{Dot, "550 5.1.1 <bob@example.com>: unknown", Bounce, ScopeRecipient},
 		{Dot, "550 5.1.1 <alice@example.com>: unknown", Next, ScopeUnknown},
 	} {
-		v, s := Classify(c.at, reply(c.reply), nil, rcpt)
+		v, s := classify(c.at, reply(c.reply), nil, rcpt)
 		if v != c.verdict || s != c.scope {
 			t.Errorf("%s %q: got %s, %q; want %s, %q", c.at, c.reply, v, s, c.verdict, c.scope)
 		}
@@ -206,17 +206,17 @@ func TestVerdictByEnhancedCode(t *testing.T) {
 		for code := range strings.FieldsSeq(codes) {
 			for i, at := range []Stage{Mail, Rcpt, Dot} {
 				r := reply(fmt.Sprintf("%c50 %s some text", code[0], code))
-				v, s := Classify(at, r, nil, "bob@example.com")
+				v, s := classify(at, r, nil, "bob@example.com")
 				if got := fmt.Sprint(v, " ", s); got != want[i] {
 					t.Errorf("%s at %s: got %s, want %s", code, at, got, want[i])
 				}
 			}
 		}
 	}
-	if v, s := Classify(Dot, reply("554 5.7.0 Message content rejected"), nil, ""); v != Bounce || s != ScopeMessage {
+	if v, s := classify(Dot, reply("554 5.7.0 Message content rejected"), nil, ""); v != Bounce || s != ScopeMessage {
 		t.Errorf("5.7.0 for the content: %s %s", v, s)
 	}
-	if v, _ := Classify(Rcpt, reply("550 4.2.2 of another class"), nil, ""); v != Next {
+	if v, _ := classify(Rcpt, reply("550 4.2.2 of another class"), nil, ""); v != Next {
 		t.Errorf("an enhanced code of another class: %s", v)
 	}
 }
@@ -254,7 +254,7 @@ func TestVerdictOfErrors(t *testing.T) {
 		{Dot, os.ErrDeadlineExceeded, InDoubt, ScopeSession},
 		{Dot, errReplySyntax, InDoubt, ScopeSession},
 	} {
-		if v, s := Classify(c.at, Reply{}, c.err, ""); v != c.verdict || s != c.scope {
+		if v, s := classify(c.at, Reply{}, c.err, ""); v != c.verdict || s != c.scope {
 			t.Errorf("%s, %v: got %s, %q; want %s, %q", c.at, c.err, v, s, c.verdict, c.scope)
 		}
 	}
@@ -268,7 +268,7 @@ func FuzzClassify(f *testing.F) {
 		stage := Stage(at % uint8(len(stageNames)))
 		r := Reply{Code: int(code) % 1000, Text: text}
 		r.Enhanced = enhanced(r.Code, text)
-		v, s := Classify(stage, r, nil, rcpt)
+		v, s := classify(stage, r, nil, rcpt)
 		switch {
 		case v == Bounce && stage < Mail:
 			t.Error("a bounce before MAIL")

@@ -118,7 +118,7 @@ func (p *pass) sift() (left []int) {
 		return nil
 	}
 	for i, r := range p.d.Recipients {
-		if err := checkPath(r); err != nil || r == "" {
+		if err := checkPath(r.Address); err != nil || r.Address == "" {
 			p.res.Rcpts[i] = RcptResult{Stage: Rcpt, Err: fmt.Errorf("%w: a recipient", errPath)}
 			continue
 		}

@@ -53,7 +53,7 @@ func TestStopped(t *testing.T) {
 				if !errors.Is(res.Stopped, errTest) || !errors.Is(r.Err, ErrStopped) || !errors.Is(r.Err, errTest) || r.InDoubt {
 					t.Errorf("stopped by %v: %v", res.Stopped, r)
 				}
-				if v, s := Classify(r.Stage, r.Reply, r.Err, ""); v != Later || s != ScopeNone {
+				if v, s := classify(r.Stage, r.Reply, r.Err, ""); v != Later || s != ScopeNone {
 					t.Errorf("charged: %s %s", v, s)
 				}
 				synctest.Wait()
@@ -257,7 +257,7 @@ func TestUnfit(t *testing.T) {
 			res := w.deliver(d)
 			w.want(res, want)
 			r := res.Rcpts[0]
-			if v, s := Classify(r.Stage, r.Reply, r.Err, ""); v != Next || s != ScopeMessage && s != ScopeSize || res.Served {
+			if v, s := classify(r.Stage, r.Reply, r.Err, ""); v != Next || s != ScopeMessage && s != ScopeSize || res.Served {
 				t.Errorf("%s %s, served %v", v, s, res.Served)
 			}
 		}
@@ -489,7 +489,7 @@ func TestProbe(t *testing.T) {
 		if !errors.As(err, &e) || e.Stage != Hello || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		if v, s := Classify(e.Stage, e.Reply, e.Err, ""); v != Next || s != ScopeNetwork {
+		if v, s := classify(e.Stage, e.Reply, e.Err, ""); v != Next || s != ScopeNetwork {
 			t.Errorf("%s %s", v, s)
 		}
 	})

@@ -146,7 +146,7 @@ func TestStageAndFault(t *testing.T) {
 						d.Hurry = true
 						res := w.deliver(d)
 						r := res.Rcpts[0]
-						verdict, scope := Classify(r.Stage, r.Reply, r.Err, "b@example.com")
+						verdict, scope := classify(r.Stage, r.Reply, r.Err, "b@example.com")
 						got := fmt.Sprintf("%s, %s %s, %v", brief(r), verdict, scope, res.Took.Truncate(time.Second))
 						if got != want {
 							t.Errorf("got %s (%v), want %s", got, r, want)

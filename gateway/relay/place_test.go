@@ -72,7 +72,7 @@ func TestVerdictByPlace(t *testing.T) {
 		// A word in an address says nothing.
 		{Rcpt, "550 <spamhaus@blocklist.example>: your ip address is fine, the user is not", Next, ScopeUnknown},
 	} {
-		v, s := Classify(c.at, reply(c.reply), nil, rcpt)
+		v, s := classify(c.at, reply(c.reply), nil, rcpt)
 		if v != c.verdict || s != c.scope {
 			t.Errorf("%s %q: got %s, %q; want %s, %q", c.at, c.reply, v, s, c.verdict, c.scope)
 		}

@@ -219,7 +219,7 @@ func (e *Error) tellsMore(than *Error) bool {
 }
 
 func (e *Error) weight() int {
-	_, scope := Classify(e.Stage, e.Reply, e.Err, "")
+	_, scope := classify(e.Stage, e.Reply, e.Err, "")
 	switch {
 	case e.proven:
 		return 2

@@ -354,7 +354,7 @@ func TestImpostureIsReported(t *testing.T) {
 			if !ok || fault.Stage != TLS || fault.Endpoint != host+":465" || fault.Addr != netip.MustParseAddrPort(v4+":465") {
 				t.Fatalf("got %#v", err)
 			}
-			if _, s := Classify(fault.Stage, fault.Reply, fault.Err, ""); s != ScopeIdentity {
+			if _, s := classify(fault.Stage, fault.Reply, fault.Err, ""); s != ScopeIdentity {
 				t.Errorf("got %s: %v", s, err)
 			}
 		})

@@ -56,7 +56,7 @@ const letter = "Subject: hello\r\n\r\n.one\r\n..two\r\nend\r\n"
 // mail is a delivery of text to the recipients.
 func mail(text string, rcpts ...string) Delivery {
 	return Delivery{
-		Envelope:  Envelope{ReversePath: "ann@example.com", Recipients: rcpts, Size: int64(len(text))},
+		Envelope:  Envelope{ReversePath: "ann@example.com", Recipients: To(rcpts...), Size: int64(len(text))},
 		Body:      func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil },
 		BeforeDot: func(context.Context, []int, []RcptResult) error { return nil },
 	}

@@ -46,9 +46,49 @@ func (r Reply) Positive() bool { return r.Code/100 == 2 }
 // Envelope is what the upstream is asked to carry.
 type Envelope struct {
 	ReversePath string
-	Recipients  []string
+	Recipients  []Recipient
 	Size        int64 // octets of the body, exact
 	EightBit    bool  // goes only where 8BITMIME is offered (RFC 6152)
+	UTF8        bool  // goes only where SMTPUTF8 is offered (RFC 6531)
+	RequireTLS  bool  // goes only over proven TLS to where REQUIRETLS is offered (RFC 8689)
+	// Ret and EnvID are parameters of MAIL where DSN is offered (RFC 3461 4.3,
+	// 4.4): FULL, HDRS or "", and xtext or "".
+	Ret, EnvID string
+}
+
+// Recipient is one forward-path with its parameters where DSN is offered (RFC
+// 3461 4.1, 4.2): NOTIFY's value and ORCPT's, "" for none.
+type Recipient struct {
+	Address, Notify, ORcpt string
+}
+
+// To is a list of recipients without parameters.
+func To(addresses ...string) []Recipient {
+	to := make([]Recipient, len(addresses))
+	for i, a := range addresses {
+		to[i].Address = a
+	}
+	return to
+}
+
+// Offers is what is known of what an upstream takes: what its last EHLO said,
+// narrowed by what it has refused since.
+type Offers struct {
+	Known    bool  // an EHLO was heard
+	Size     int64 // octets, 0: no known limit
+	EightBit bool
+	UTF8     bool
+	DSN      bool
+	// RequireTLS is only true for what was heard over proven TLS.
+	RequireTLS bool
+}
+
+// Learned are limits that showed by refusals or were announced, 0 where none
+// is known: octets of a message, recipients of a transaction. They are worth
+// keeping over a restart.
+type Learned struct {
+	Size       int64
+	Recipients int
 }
 
 // RcptResult is what became of one recipient in a transaction: the stage that
@@ -61,6 +101,9 @@ type RcptResult struct {
 	Err error
 	// InDoubt: the dot was, or may have been, sent and no reply to it came.
 	InDoubt bool
+	// Unacked, beside InDoubt: the upstream's machine did not acknowledge the
+	// dot either, so it is less likely to have the message.
+	Unacked bool
 }
 
 // Final says that r is a result; its zero value is none.
@@ -77,6 +120,9 @@ type Result struct {
 	Rcpts []RcptResult
 	// Served: the upstream answered MAIL or later, so it is alive.
 	Served bool
+	// DSN: the upstream was told what the sender wants to hear (RFC 3461), so
+	// that is its duty now.
+	DSN bool
 	// Stopped: BeforeDot said no, ctx ended before the dot, the body could not be
 	// read, or the network changed (ErrRoamed). It wraps ErrStopped and the
 	// reason. Recipients whose Err is it were not sent, and nothing may be charged

@@ -108,7 +108,7 @@ func TestRoam(t *testing.T) {
 						if !errors.Is(res.Stopped, ErrStopped) || !errors.Is(res.Stopped, ErrRoamed) || !errors.Is(r.Err, ErrStopped) {
 							t.Errorf("stopped by %v: %v", res.Stopped, r)
 						}
-						if v, s := Classify(r.Stage, r.Reply, r.Err, ""); v != Later || s != ScopeNone {
+						if v, s := classify(r.Stage, r.Reply, r.Err, ""); v != Later || s != ScopeNone {
 							t.Errorf("charged: %s %s", v, s)
 						}
 					}

@@ -82,7 +82,7 @@ func TestIdentity(t *testing.T) {
 						return
 					}
 					r := res.Rcpts[0]
-					if v, s := Classify(r.Stage, r.Reply, r.Err, ""); v != Next || s != ScopeIdentity || w.sink.Count() != 0 || res.Served {
+					if v, s := classify(r.Stage, r.Reply, r.Err, ""); v != Next || s != ScopeIdentity || w.sink.Count() != 0 || res.Served {
 						t.Errorf("got %s %s: %v", v, s, r)
 					}
 				})
@@ -141,7 +141,7 @@ func TestStartTLSIsRequired(t *testing.T) {
 			}}, func(w *world) {
 				res := w.deliver(mail(letter, "b@example.com"))
 				r := res.Rcpts[0]
-				v, s := Classify(r.Stage, r.Reply, r.Err, "")
+				v, s := classify(r.Stage, r.Reply, r.Err, "")
 				if v != Next || r.Stage > StartTLS || (s == ScopeIdentity) != slices.Contains(fakes, name) {
 					t.Errorf("got %s %s: %v", v, s, r)
 				}
@@ -276,7 +276,7 @@ func TestAuth(t *testing.T) {
 					t.Errorf("a secret in %q", text)
 				}
 				if c.want == "auth error" {
-					if v, s := Classify(Auth, Reply{}, res.Rcpts[0].Err, ""); v != Next || c.name != "endless prompts" && c.name != "echo" && s != ScopeAccount {
+					if v, s := classify(Auth, Reply{}, res.Rcpts[0].Err, ""); v != Next || c.name != "endless prompts" && c.name != "echo" && s != ScopeAccount {
 						t.Errorf("%s %s", v, s)
 					}
 				}

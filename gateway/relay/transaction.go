@@ -136,7 +136,7 @@ func (t *transaction) envelope(ctx context.Context) error {
 		if t.refused != nil {
 			break
 		}
-		c.out = append(append(append(c.out, "RCPT TO:<"...), t.d.Recipients[i]...), ">\r\n"...)
+		c.out = append(append(append(c.out, "RCPT TO:<"...), t.d.Recipients[i].Address...), ">\r\n"...)
 		if err := t.expect(ctx, expected{stage: Rcpt, rcpt: i}); err != nil {
 			return err
 		}

@@ -53,7 +53,12 @@ type Options struct {
 	// Dial opens a connection; nil means TCP that notices a dead peer within
 	// about 30 s.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log  *slog.Logger // debug only: results tell the rest
+	// MaxMessages is how many messages one connection carries; 0: any number.
+	MaxMessages int
+	// MaxRecipients is how many one transaction has at most; 0: as many as the
+	// upstream takes.
+	MaxRecipients int
+	Log           *slog.Logger // debug only: results tell the rest
 }
 
 // Upstream delivers to one upstream and keeps connections to it. It is safe
@@ -80,6 +85,16 @@ func New(opts Options) *Upstream {
 		idle: pool{limit: idleLimit}, roster: roster{path: opts.Path},
 	}
 }
+
+// Offers is what is known of what the upstream takes.
+func (u *Upstream) Offers() Offers { return Offers{} }
+
+// Learned is what the upstream has shown of its limits. It is worth keeping
+// over a restart.
+func (u *Upstream) Learned() Learned { return Learned{} }
+
+// Teach tells what a former run had learned.
+func (u *Upstream) Teach(l Learned) {}
 
 // CloseIdle closes the kept connections. Those in use are kept again when
 // their delivery ends.

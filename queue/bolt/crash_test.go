@@ -278,7 +278,7 @@ func (w *worker) say(what, rcpts string, id queue.ID) {
 func (w *worker) accept() {
 	now := time.Now()
 	n := queue.NewMessage{
-		ID: queue.NewID(), Accepted: now, ReversePath: "a@example.com", Recipients: []string{"b@example.org", "c@example.org"},
+		ID: queue.NewID(), Accepted: now, ReversePath: "a@example.com", Recipients: queue.To("b@example.org", "c@example.org"),
 		Filing: queue.Filing{Lane: "A", Due: now, Age: now.Add(time.Hour)},
 	}
 	d, err := w.ses.NewDraft(context.Background(), n.ID)

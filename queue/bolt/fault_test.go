@@ -23,7 +23,7 @@ import (
 func letter(lane string) queue.NewMessage {
 	now := time.Now()
 	return queue.NewMessage{
-		ID: queue.NewID(), Accepted: now, ReversePath: "sender@example.com", Recipients: []string{"recipient@example.org"},
+		ID: queue.NewID(), Accepted: now, ReversePath: "sender@example.com", Recipients: queue.To("recipient@example.org"),
 		Client: queue.Client{Addr: "127.0.0.1", Helo: "client.example.com"},
 		Filing: queue.Filing{Lane: lane, Due: now, Age: now.Add(time.Hour)},
 	}

@@ -183,7 +183,7 @@ func TestTortureSmallDisk(t *testing.T) {
 func fillUp(t *testing.T, ses queue.Session) (cs []queue.Claim) {
 	t.Helper()
 	for {
-		n := queue.NewMessage{ID: queue.NewID(), Recipients: []string{"b@example.org"}}
+		n := queue.NewMessage{ID: queue.NewID(), Recipients: queue.To("b@example.org")}
 		d, err := ses.NewDraft(t.Context(), n.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func fillUp(t *testing.T, ses queue.Session) (cs []queue.Claim) {
 func waitForRoom(t *testing.T, ses queue.Session) {
 	t.Helper()
 	for range 100 {
-		n := queue.NewMessage{ID: queue.NewID(), Recipients: []string{"b@example.org"}}
+		n := queue.NewMessage{ID: queue.NewID(), Recipients: queue.To("b@example.org")}
 		d, err := ses.NewDraft(t.Context(), n.ID)
 		if err != nil {
 			t.Fatal(err)

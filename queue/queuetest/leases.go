@@ -49,7 +49,7 @@ func settleKinds(b *bench) {
 		Rcpts: []queue.RcptResult{
 			{Index: 0, State: queue.Delivered, Last: queue.Answer{Upstream: "up", Code: 250, Enhanced: "2.0.0", Text: "fine", At: now}},
 			{Index: 1, State: queue.Failed, Last: queue.Answer{Upstream: "up", Code: 550}},
-			{Index: 2, State: queue.Pending, Doubt: doubt, Refused: []string{"up"}},
+			{Index: 2, State: queue.Pending, Doubt: doubt, Said: []queue.Answer{{Upstream: "up", Code: 550}}},
 		},
 		Attempts: []queue.Attempt{{At: now, Took: time.Second, Upstream: "up", Stage: "dot", Verdict: "delivered", Rcpts: []int{0}}},
 		Filing:   queue.Filing{Lane: "b", Due: now.Add(time.Minute), Age: now.Add(time.Hour)},
@@ -61,7 +61,7 @@ func settleKinds(b *bench) {
 		b.Errorf("message %+v", m)
 	}
 	if !reflect.DeepEqual(m.Attempts, o.Attempts) || !reflect.DeepEqual(m.Refusals, o.Refusals) || !reflect.DeepEqual(m.Recipients[2].Doubt, doubt) ||
-		m.Recipients[0].Last != o.Rcpts[0].Last || !slices.Equal(m.Recipients[2].Refused, []string{"up"}) {
+		m.Recipients[0].Last != o.Rcpts[0].Last || !slices.Equal(m.Recipients[2].Said, []queue.Answer{{Upstream: "up", Code: 550}}) {
 		b.Errorf("message %+v", m)
 	}
 	if b.body(c.ID) == "" {

@@ -80,7 +80,7 @@ func letter(to ...string) queue.NewMessage {
 	}
 	now := time.Now()
 	return queue.NewMessage{
-		ID: queue.NewID(), Accepted: now, Online: time.Minute, ReversePath: "ann@example.com", Recipients: to,
+		ID: queue.NewID(), Accepted: now, Online: time.Minute, ReversePath: "ann@example.com", Recipients: queue.To(to...),
 		Client: queue.Client{Addr: "127.0.0.1", Helo: "laptop"},
 		Filing: queue.Filing{Lane: "a", Due: now, Age: now.Add(24 * time.Hour)},
 	}

@@ -22,10 +22,11 @@ const module = "mailroam"
 var may = map[string][]string{
 	"cmd/mailroam":     {"gateway", "gateway/admin", "gateway/sink", "queue"},
 	"gateway":          {"gateway/msa", "gateway/dispatch", "gateway/relay", "gateway/dsn", "gateway/admin", "queue", "queue/bolt", "health", "health/netmon", "gateway/alert"},
-	"gateway/msa":      {"queue"},
-	"gateway/dispatch": {"gateway/relay", "gateway/dsn", "queue", "health"},
+	"gateway/msa":      {"gateway/header", "queue"},
+	"gateway/dispatch": {"gateway/relay", "gateway/dsn", "gateway/header", "queue", "health"},
 	"gateway/relay":    {},
 	"gateway/sink":     {},
+	"gateway/header":   {},
 	"gateway/dsn":      {"queue"},
 	"gateway/admin":    {"queue", "health", "gateway/alert"},
 	"gateway/alert":    {"queue", "health"},
