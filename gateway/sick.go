@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"mailroam/gateway/admin"
 	"mailroam/queue/bolt"
 )
 
