@@ -11,7 +11,7 @@ func TestFilter(t *testing.T) {
 	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	id := queue.NewID()
 	base := queue.Message{
-		ID: id, State: queue.Queued, Accepted: noon, ReversePath: "Ann@Example.com",
+		ID: id, State: queue.Queued, Accepted: noon, ReversePath: "Ann@Example.com", Content: queue.Content{MessageID: "CA+1@mail.example.com"},
 		Recipients: []queue.Recipient{{Address: "bob@example.org", State: queue.Delivered}, {Address: "Eve@example.net", State: queue.Pending}},
 	}
 	with := func(change func(*queue.Message)) queue.Message {
@@ -48,6 +48,9 @@ func TestFilter(t *testing.T) {
 		{"null is not everybody", queue.Filter{From: "ann"}, null, false},
 		{"any recipient", queue.Filter{To: "eve@EXAMPLE"}, base, true},
 		{"no recipient", queue.Filter{To: "ann"}, base, false},
+		{"part of the Message-ID, any case", queue.Filter{MessageID: "ca+1@"}, base, true},
+		{"another Message-ID", queue.Filter{MessageID: "ca+2@"}, base, false},
+		{"the Message-ID of a finished one", queue.Filter{MessageID: "CA+1", States: []queue.State{queue.Done}}, done, true},
 		{"in doubt", queue.Filter{Doubt: true}, doubt, true},
 		{"not in doubt", queue.Filter{Doubt: true}, base, false},
 		{"doubt of a settled recipient is none", queue.Filter{Doubt: true}, was, false},

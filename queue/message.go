@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,7 +68,8 @@ type Message struct {
 	Tries    int       `json:"counted"`           // passes that counted for the back-off
 	Warned   time.Time `json:"warned,omitzero"`   // when its sender was told that it is delayed
 	// Barred is the odometer since when all that may send it refuse it for its
-	// sender or by their policy; 0: they do not.
+	// sender or by their policy; 0: they do not. A person who lets it go or tries
+	// it again begins that time anew.
 	Barred   time.Duration `json:"barred,omitempty"`
 	Attempts []Attempt     `json:"timeline"` // the last MaxAttempts, oldest first
 	Refusals []Refusal     `json:"refusals,omitempty"`
@@ -133,6 +135,17 @@ type Addressee struct {
 	Address string
 	Notify  Notify
 	ORcpt   string // the original recipient as given: type;xtext (RFC 3461 4.2)
+}
+
+// UnmarshalJSON also reads a bare address: so a store of version 1, whose senders
+// could ask for nothing, wrote down notices that it had no room for.
+func (a *Addressee) UnmarshalJSON(b []byte) error {
+	*a = Addressee{}
+	if json.Unmarshal(b, &a.Address) == nil {
+		return nil
+	}
+	type plain Addressee // without this method
+	return json.Unmarshal(b, (*plain)(a))
 }
 
 // To is a list of recipients for whom nothing was asked.

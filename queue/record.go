@@ -75,7 +75,7 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 // shares no memory with b.
 func (m *Message) UnmarshalBinary(b []byte) error {
 	if len(b) == 0 || b[0] < 1 || b[0] > recordVersion {
-		return fmt.Errorf("%w: not version %d", errRecord, recordVersion)
+		return fmt.Errorf("%w: not of version 1 to %d", errRecord, recordVersion)
 	}
 	d := decoder{s: string(b[1:]), version: b[0]} // one copy, which all texts share
 	*m = Message{}
@@ -116,7 +116,7 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 		r.State = RcptState(d.str())
 		r.Doubt = d.doubt()
 		d.answer(&r.Last)
-		if d.version == 1 { // only the names of those that refused without saying whose fault it is
+		if d.version == 1 { // only the names of those that refused for good without saying whose fault it is
 			r.Said = list(&d, func(a *Answer) { *a = Answer{Upstream: d.str(), Code: 550, Scope: "unknown", Text: "refused"} })
 			return
 		}
@@ -307,7 +307,11 @@ func (d *decoder) time() time.Time {
 }
 
 func (d *decoder) doubt() *Doubt {
-	f := d.flags(3)
+	n := 3
+	if d.version == 1 {
+		n = 2
+	}
+	f := d.flags(n)
 	if f&1 == 0 {
 		if f != 0 {
 			d.fail()

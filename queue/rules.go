@@ -150,9 +150,10 @@ func (m *Message) Do(op Op) bool {
 	case op.Verb == OpRelease && m.State == Held:
 		at := op.At.UTC()
 		m.State, m.Held, m.Released, m.Refusals = Queued, Hold{}, at, nil
-		m.Barred = 0
 		m.Filing = Filing{Due: at, Age: at}
-		m.Online = 0 // whoever files it knows the odometer
+		// Its time begins anew: what a delay notice said of its end holds no more,
+		// so another may go out. Whoever files it knows the odometer.
+		m.Online, m.Barred, m.Warned = 0, 0, time.Time{}
 	case op.Verb == OpRetry && m.State == Queued:
 		m.Lane, m.Due, m.Refusals, m.Barred = "", op.At.UTC(), nil, 0
 	case op.Verb == OpFail && (m.State == Queued || m.State == Held):
@@ -219,7 +220,7 @@ func (m *Message) end(s RcptState, why Answer) {
 }
 
 func (m *Message) finish(at time.Time) {
-	m.State, m.Ended, m.Filing, m.Held = Done, at.UTC(), Filing{}, Hold{}
+	m.State, m.Ended, m.Filing, m.Held, m.Barred = Done, at.UTC(), Filing{}, Hold{}, 0
 }
 
 func (m *Message) log(as ...Attempt) {

@@ -363,9 +363,9 @@ func TestInterruptKeepsDoubtsElsewhere(t *testing.T) {
 // online is told by whoever files it.
 func TestReleaseBeginsAnew(t *testing.T) {
 	m := message(queue.Pending)
-	m.State, m.Online = queue.Held, time.Hour
-	if !m.Do(queue.Op{Verb: queue.OpRelease, At: noon}) || m.Online != 0 {
-		t.Errorf("released with the odometer at %v", m.Online)
+	m.State, m.Online, m.Barred, m.Warned = queue.Held, time.Hour, 2*time.Hour, noon
+	if !m.Do(queue.Op{Verb: queue.OpRelease, At: noon}) || m.Online != 0 || m.Barred != 0 || !m.Warned.IsZero() {
+		t.Errorf("released with the odometer at %v, barred since %v, its sender warned at %v", m.Online, m.Barred, m.Warned)
 	}
 	m.Settle(queue.Outcome{Online: 9 * time.Hour, At: noon}, "")
 	if m.Online != 9*time.Hour {
@@ -374,5 +374,39 @@ func TestReleaseBeginsAnew(t *testing.T) {
 	m.Settle(queue.Outcome{At: noon}, "")
 	if m.Online != 9*time.Hour {
 		t.Errorf("filed again with the odometer at %v", m.Online)
+	}
+}
+
+// Being refused by all is a standing that each settle tells anew; whoever tries
+// again or lets go gives those upstreams a new chance, and what ended has none.
+func TestBarred(t *testing.T) {
+	barred := func(s queue.State) queue.Message {
+		m := message(queue.Pending, queue.Pending)
+		m.State, m.Barred, m.Warned = s, time.Hour, noon
+		return m
+	}
+	told := noon.Add(time.Minute)
+	for _, c := range []struct {
+		name   string
+		m      queue.Message
+		do     func(*queue.Message)
+		barred time.Duration
+		warned time.Time
+	}{
+		{"settled with another reading", barred(queue.Queued), func(m *queue.Message) { m.Settle(queue.Outcome{Barred: 2 * time.Hour, At: told}, "") }, 2 * time.Hour, noon},
+		{"one takes it again", barred(queue.Queued), func(m *queue.Message) { m.Settle(queue.Outcome{At: told}, "") }, 0, noon},
+		{"its sender is told", barred(queue.Queued), func(m *queue.Message) { m.Settle(queue.Outcome{Barred: time.Hour, Warned: true, At: told}, "") }, time.Hour, told},
+		{"requeued", barred(queue.Queued), func(m *queue.Message) { m.Requeue(nil, "", told) }, time.Hour, noon},
+		{"interrupted", barred(queue.Queued), func(m *queue.Message) { m.Interrupt("up", nil, nil, "", told) }, time.Hour, noon},
+		{"held", barred(queue.Queued), func(m *queue.Message) { m.Do(queue.Op{Verb: queue.OpHold, At: told}) }, time.Hour, noon},
+		{"released", barred(queue.Held), func(m *queue.Message) { m.Do(queue.Op{Verb: queue.OpRelease, At: told}) }, 0, time.Time{}},
+		// Its time goes on, so what its sender was told still holds.
+		{"retried", barred(queue.Queued), func(m *queue.Message) { m.Do(queue.Op{Verb: queue.OpRetry, At: told}) }, 0, noon},
+		{"failed", barred(queue.Queued), func(m *queue.Message) { m.Do(queue.Op{Verb: queue.OpFail, At: told}) }, 0, noon},
+	} {
+		c.do(&c.m)
+		if c.m.Barred != c.barred || !c.m.Warned.Equal(c.warned) {
+			t.Errorf("%s: barred since %v, warned at %v; want %v, %v", c.name, c.m.Barred, c.m.Warned, c.barred, c.warned)
+		}
 	}
 }

@@ -212,14 +212,14 @@ type Affected struct {
 // MaxAffectedIDs bounds the list in Affected.
 const MaxAffectedIDs = 1000
 
-// Stats counts messages. InDoubt and Notices are counted over queued, leased
-// and held ones.
+// Stats counts messages. InDoubt is counted over queued, leased and held ones,
+// Barred over queued and leased ones: one that is held waits for a person.
 type Stats struct {
 	Queued  int            `json:"queued"`
 	Leased  int            `json:"leased"`
 	Held    int            `json:"held"`
 	InDoubt int            `json:"in_doubt"`
-	Barred  int            `json:"barred"` // queued, and refused by all that may send them
+	Barred  int            `json:"barred"` // refused by all that may send them
 	Done    int            `json:"done"`
 	Bytes   int64          `json:"bytes"`           // bodies stored
 	Oldest  time.Time      `json:"oldest,omitzero"` // when the unfinished one with the lowest ID was accepted

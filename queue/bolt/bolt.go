@@ -169,13 +169,16 @@ func (w *txn) prepare() error {
 		if len(v) != 8 {
 			return fmt.Errorf("%w: it does not say which version wrote it", queue.ErrCorrupt)
 		}
-		if n := binary.BigEndian.Uint64(v); n > schema {
+		switch n := binary.BigEndian.Uint64(v); {
+		case n > schema:
 			return fmt.Errorf("%w (its schema is %d, this program knows %d): install the newer mailroam again", queue.ErrNewer, n, schema)
+		case n == schema:
+			return nil
 		}
-		return nil
-	}
-	for _, name := range buckets {
-		w.renew(name)
+	} else {
+		for _, name := range buckets {
+			w.renew(name)
+		}
 	}
 	w.put(bMeta, keySchema, binary.BigEndian.AppendUint64(nil, schema))
 	return nil

@@ -8,8 +8,10 @@ import (
 	"mailroam/queue"
 )
 
-// schema is the layout of the file that this program reads and writes.
-const schema = 1
+// schema is the layout of the file that this program writes; it reads 1 as well,
+// whose messages are records of version 1 (package queue). A program that knows
+// only that one must not take the others for damaged.
+const schema = 2
 
 // The buckets, by their names in the file.
 const (

@@ -9,11 +9,12 @@ import (
 
 // tally counts what Stats tells; also the difference that a transaction makes.
 type tally struct {
-	queued, leased, held, done, doubt int
-	bytes                             int64
-	lanes                             map[string]int
-	online                            time.Duration
-	quarantined                       int
+	queued, leased, held, done int
+	doubt, barred              int
+	bytes                      int64
+	lanes                      map[string]int
+	online                     time.Duration
+	quarantined                int
 }
 
 // count enters or removes (by -1) one message.
@@ -35,6 +36,9 @@ func (t *tally) count(m *queue.Message, leased bool, by int) {
 	if m.InDoubt() != "" {
 		t.doubt += by
 	}
+	if m.Barred != 0 && m.State != queue.Held {
+		t.barred += by
+	}
 }
 
 func (t *tally) lane(lane string, by int) {
@@ -52,6 +56,7 @@ func (t *tally) add(d tally) {
 	t.held += d.held
 	t.done += d.done
 	t.doubt += d.doubt
+	t.barred += d.barred
 	t.bytes += d.bytes
 	t.quarantined += d.quarantined
 	t.online = max(t.online, d.online)
@@ -66,7 +71,7 @@ func (t *tally) stats() queue.Stats {
 		lanes = map[string]int{}
 	}
 	return queue.Stats{
-		Queued: t.queued, Leased: t.leased, Held: t.held, Done: t.done, InDoubt: t.doubt,
+		Queued: t.queued, Leased: t.leased, Held: t.held, Done: t.done, InDoubt: t.doubt, Barred: t.barred,
 		Bytes: t.bytes, Lanes: lanes, Online: t.online, Quarantined: t.quarantined,
 	}
 }

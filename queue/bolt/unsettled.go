@@ -135,7 +135,7 @@ func (e entry) encode() ([]byte, error) {
 // essence is what an outcome must not lose: who has, or may have, a copy. The
 // others stay pending and are tried again.
 func essence(o queue.Outcome) queue.Outcome {
-	e := queue.Outcome{At: o.At, Filing: queue.Filing{Due: o.At, Age: o.At}}
+	e := queue.Outcome{At: o.At, Filing: queue.Filing{Due: o.At, Age: o.At}, Barred: o.Barred}
 	for _, r := range o.Rcpts {
 		if r.State == queue.Delivered || r.Doubt != nil {
 			e.Rcpts = append(e.Rcpts, r)

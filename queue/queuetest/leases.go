@@ -17,6 +17,7 @@ func leases() []check {
 		{"notices are queued with the settle that makes them", spawns},
 		{"settling again changes nothing", settleTwice},
 		{"a settle can hold", settleHolds},
+		{"mail that all refuse is counted as long as they do", settleBars},
 		{"the dot is marked for the upstream that gets it", markDot},
 		{"who does not own a message cannot write it", fences},
 		{"a requeued message is as it was", requeues},
@@ -134,6 +135,54 @@ func settleHolds(b *bench) {
 	if m := b.state(c.ID, queue.Queued); m.Lane != "" || m.Released.IsZero() || m.Held != (queue.Hold{}) {
 		b.Errorf("released %+v", m)
 	}
+}
+
+func settleBars(b *bench) {
+	c := b.born(letter())
+	told := time.Now().UTC()
+	o := all(c, queue.Pending)
+	o.Barred, o.Warned, o.At = time.Hour, true, told
+	count := func(when string, want int) {
+		b.Helper()
+		b.agree()
+		if st, err := b.st.Stats(b.ctx()); err != nil || st.Barred != want {
+			b.Errorf("%s: %d are counted, want %d (%v)", when, st.Barred, want, err)
+		}
+	}
+	b.settle(c, o)
+	if m := b.state(c.ID, queue.Queued); m.Barred != time.Hour || !m.Warned.Equal(told) {
+		b.Errorf("barred since %v, warned at %v", m.Barred, m.Warned)
+	}
+	count("refused by all", 1)
+	time.Sleep(time.Minute)
+	c = b.one(from("a", 1))
+	count("being tried again", 1)
+	o.Warned = false
+	o.At = time.Now()
+	b.settle(c, o)
+	if m := b.get(c.ID); !m.Warned.Equal(told) {
+		b.Errorf("warned at %v, and at %v nobody was told", told, m.Warned)
+	}
+	b.apply(queue.OpHold, c.ID)
+	count("held", 0)
+	b.apply(queue.OpRelease, c.ID)
+	if m := b.get(c.ID); m.Barred != 0 || !m.Warned.IsZero() {
+		b.Errorf("released: barred since %v, warned at %v", m.Barred, m.Warned)
+	}
+	count("released", 0)
+	c = b.one(queue.ClaimRequest{Except: map[string]bool{}, Max: 1})
+	b.settle(c, o)
+	count("refused again", 1)
+	b.apply(queue.OpRetry, c.ID)
+	count("tried by a person", 0)
+	c = b.one(queue.ClaimRequest{Except: map[string]bool{}, Max: 1})
+	b.settle(c, o)
+	c = b.one(from("a", 1))
+	b.must(b.ses.Requeue(b.ctx(), c))
+	count("given back", 1)
+	c = b.one(from("a", 1))
+	b.settle(c, all(c, queue.Delivered))
+	count("delivered", 0)
 }
 
 func markDot(b *bench) {

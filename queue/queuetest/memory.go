@@ -249,6 +249,9 @@ func (s *Memory) Stats(context.Context) (queue.Stats, error) {
 		if m.InDoubt() != "" {
 			st.InDoubt++
 		}
+		if m.Barred != 0 && m.State != queue.Held {
+			st.Barred++
+		}
 	}
 	return st, nil
 }

@@ -31,7 +31,14 @@ func messages() []check {
 
 func storesAll(b *bench) {
 	n := letter("bob@example.org", "eve@example.net")
-	n.EightBit, n.Notice = true, true
+	n.Notice = true
+	n.Content = queue.Content{
+		Authors: []string{"ann@example.com", "zoe@example.com"}, MessageID: "1@example.com",
+		EightBit: true, UTF8: true, RequireTLS: true, Automatic: true,
+	}
+	n.Return = queue.Return{Full: true, EnvID: "QQ+2B314159"}
+	n.Recipients[0].Notify, n.Recipients[0].ORcpt = queue.NotifySuccess|queue.NotifyDelay, "rfc822;Bob+2B@example.org"
+	n.Recipients[1].Notify = queue.NotifyNever
 	b.queued(n)
 	want := n.New(int64(len(b.body(n.ID))))
 	want.Due, want.Age = n.Due.UTC(), n.Age.UTC()
@@ -149,6 +156,7 @@ func (b *bench) zoo(each int) map[queue.State][]queue.ID {
 	ids := map[queue.State][]queue.ID{}
 	for i := range each {
 		q := letter(fmt.Sprintf("rcpt%d@example.org", i))
+		q.MessageID = fmt.Sprintf("number.%d@example.com", i)
 		ids[queue.Queued] = append(ids[queue.Queued], b.queued(q))
 		ids[queue.Leased] = append(ids[queue.Leased], b.born(letter("Leased@Example.NET")).ID)
 		h := letter()
@@ -156,7 +164,9 @@ func (b *bench) zoo(each int) map[queue.State][]queue.ID {
 		b.queued(h)
 		b.apply(queue.OpHold, h.ID)
 		ids[queue.Held] = append(ids[queue.Held], h.ID)
-		d := b.born(letter())
+		n := letter()
+		n.MessageID = q.MessageID
+		d := b.born(n)
 		b.settle(d, all(d, queue.Delivered))
 		ids[queue.Done] = append(ids[queue.Done], d.ID)
 		time.Sleep(time.Minute)
@@ -184,6 +194,9 @@ func listFilters(b *bench) {
 		{From: "ANN@"},
 		{To: "rcpt1@"},
 		{To: "example.net"},
+		{MessageID: "NUMBER.1@"},
+		{MessageID: "number", States: []queue.State{queue.Done}},
+		{MessageID: "nobody"},
 		{Doubt: true},
 		{Before: start.Add(90 * time.Second)},
 		{States: []queue.State{queue.Done}, Before: start.Add(90 * time.Second)},

@@ -222,6 +222,9 @@ func (b *bench) agree() {
 		if m.InDoubt() != "" {
 			want.InDoubt++
 		}
+		if m.Barred != 0 && m.State != queue.Held {
+			want.Barred++
+		}
 	}
 	want.Online = got.Online
 	if !reflect.DeepEqual(got, want) {
