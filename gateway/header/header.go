@@ -15,9 +15,3 @@ type Facts struct {
 
 // Read gathers the facts of a header section.
 func Read(section []byte) Facts { return Facts{} }
-
-// SetAuthor makes address the author of a header section, with the name that
-// was there, for a server that lets its account write in its own name alone.
-// Answers still go to the author: Reply-To is added where there is none, and
-// X-Original-From keeps the field as it was.
-func SetAuthor(section []byte, address string) []byte { return section }
