@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// goldenNow is when all of testdata/replies.txt is said.
+var goldenNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+//go:embed testdata/replies.txt
+var goldenReplies string
+
+// golden is a line of testdata/replies.txt.
+type golden struct {
+	line    int
+	host    string // of the upstream, "" for one of which nothing is known
+	at      Stage
+	reply   string
+	verdict Verdict
+	scopes  []Scope // any of them
+	wait    string
+}
+
+// TestGoldenReplies holds the verdicts against what servers really say. What is
+// expected was written from the tables.
+func TestGoldenReplies(t *testing.T) {
+	if os.Getenv("MAILROAM_GOLDEN") == "" {
+		t.Skip("the provider rules are being written: MAILROAM_GOLDEN=1 shows what is left")
+	}
+	all := readGolden(t)
+	if n := len(all); n < 250 {
+		t.Errorf("%d replies, want 250 at least", n)
+	}
+	profiles, err := Profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range all {
+		t.Run(fmt.Sprintf("line %d", g.line), func(t *testing.T) {
+			r, err := readReply(bufio.NewReader(strings.NewReader(strings.ReplaceAll(g.reply, `\n`, "\r\n") + "\r\n")))
+			m := Rules{Profile: profileOf(profiles, g.host)}.Classify(g.at, r, err, "bob@example.net", goldenNow)
+			if m.Verdict != g.verdict || !slices.Contains(g.scopes, m.Scope) || !g.waits(m) {
+				t.Errorf("%s, %s, %q:\n got %s %q, %s, by %q\nwant %s %q, %s", g.host, g.at, g.reply,
+					m.Verdict, m.Scope, waitOf(m), m.Rule, g.verdict, g.scopes, g.wait)
+			}
+			if m.Rule == "" {
+				t.Errorf("%s, %s, %q: nobody is told which rule says so", g.host, g.at, g.reply)
+			}
+		})
+	}
+}
+
+// TestGoldenReplyIsCaught is the control: each line fails for a classifier that
+// says the same of everything.
+func TestGoldenReplyIsCaught(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range readGolden(t) {
+		seen[fmt.Sprint(g.verdict, g.scopes)] = true
+		if wrong := (Meaning{Verdict: Bounce, Scope: ScopeUnknown, Until: goldenNow}); g.verdict == wrong.Verdict && slices.Contains(g.scopes, wrong.Scope) {
+			t.Errorf("line %d: nobody bounces for what is not attributed", g.line)
+		}
+		if g.at < Mail && g.verdict != Next || g.verdict == Bounce && g.reply[0] != '5' {
+			t.Errorf("line %d: a bounce that must not be", g.line)
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("%d outcomes only", len(seen))
+	}
+}
+
+func readGolden(t *testing.T) []golden {
+	t.Helper()
+	var all []golden
+	seen := map[string]bool{}
+	line := 0
+	for text := range strings.Lines(goldenReplies) {
+		if line++; strings.HasPrefix(text, "#") || strings.TrimSpace(text) == "" {
+			continue
+		}
+		f := strings.Split(strings.TrimSpace(text), "|")
+		for i := range f {
+			f[i] = strings.TrimSpace(f[i])
+		}
+		if len(f) != 7 {
+			t.Fatalf("line %d has %d columns, not 7", line, len(f))
+		}
+		at := slices.Index(stageNames[:], f[1])
+		if at < 0 {
+			t.Fatalf("line %d: no stage %q", line, f[1])
+		}
+		g := golden{line: line, host: strings.TrimPrefix(f[0], "-"), at: Stage(at), reply: f[2], verdict: Verdict(f[3]), wait: f[5]}
+		for s := range strings.SplitSeq(f[4], "/") {
+			g.scopes = append(g.scopes, Scope(s))
+		}
+		if key := f[0] + f[1] + f[2]; seen[key] {
+			t.Errorf("line %d is there twice", line)
+		} else {
+			seen[key] = true
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// profileOf finds the profile of a host the way the configuration does: by its
+// name, or by the domain that it is in.
+func profileOf(profiles map[string]*Profile, host string) *Profile {
+	for _, p := range profiles {
+		for _, h := range p.Hosts {
+			if host != "" && (h == host || strings.HasPrefix(h, ".") && strings.HasSuffix(host, h)) {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// waits says whether the upstream is left alone for as long as the line wants.
+func (g golden) waits(m Meaning) bool {
+	until, dated := strings.CutPrefix(g.wait, "until ")
+	least, most, ranged := strings.Cut(g.wait, "..")
+	switch {
+	case g.wait == "*":
+		return true
+	case g.wait == "-":
+		return m.Wait == 0 && m.Until.IsZero()
+	case dated:
+		end, err := time.Parse(time.RFC3339, until)
+		return err == nil && m.Until.Equal(end)
+	case !ranged:
+		most = least
+	}
+	from, err1 := time.ParseDuration(least)
+	to, err2 := time.ParseDuration(most)
+	return err1 == nil && err2 == nil && from <= m.Wait && m.Wait <= to
+}
+
+func waitOf(m Meaning) string {
+	switch {
+	case !m.Until.IsZero():
+		return "until " + m.Until.UTC().Format(time.RFC3339)
+	case m.Wait != 0:
+		return m.Wait.String()
+	default:
+		return "-"
+	}
+}
