@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -62,7 +61,7 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 func (p Policy) refile(m *queue.Message, o queue.Outcome, due time.Time, now Now) queue.Outcome {
 	f, ok := p.File(m, o.Refusals, due, now)
 	if !ok {
-		o.Hold = p.hold(fmt.Sprintf("no upstream may send for <%s>: add it to the senders of one", queue.Printable(m.ReversePath, 256)), now)
+		o.Hold = p.hold(p.Routes.NoRoute(m), now)
 		return o
 	}
 	o.Filing = f

@@ -137,8 +137,8 @@ func (d *Dispatcher) filed(lane string) {
 func (d *Dispatcher) Permit(reversePath string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.config.Routes.Eligible(&queue.Message{ReversePath: reversePath})) == 0 {
-		return fmt.Errorf("no upstream may send for <%s>: add it to the senders of an [[upstream]]", queue.Printable(reversePath, 256))
+	if why := d.config.Routes.NoRoute(&queue.Message{ReversePath: reversePath}); why != "" {
+		return errors.New(why)
 	}
 	return nil
 }

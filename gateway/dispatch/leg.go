@@ -198,7 +198,8 @@ func (l *leg) charge(j Judgement, now time.Time) health.Fault {
 }
 
 func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
-	e := relay.Envelope{ReversePath: t.config.Routes.from(u, t.m.ReversePath), Size: t.m.Size, EightBit: t.m.EightBit}
+	reversePath, _ := t.config.Routes.From(&t.m, u)
+	e := relay.Envelope{ReversePath: reversePath, Size: t.m.Size, EightBit: t.m.EightBit}
 	for _, i := range rcpts {
 		e.Recipients = append(e.Recipients, relay.Recipient{Address: t.m.Recipients[i].Address})
 	}

@@ -76,7 +76,7 @@ func (t *trip) next() bool {
 
 // rcpts lists whom upstream u is to be asked for.
 func (t *trip) rcpts(u string) []int {
-	return slices.DeleteFunc(askable(&t.m, u), func(i int) bool { return slices.Contains(t.rests, i) })
+	return slices.DeleteFunc(t.config.Routes.askable(&t.m, u), func(i int) bool { return slices.Contains(t.rests, i) })
 }
 
 // left lists who can still be asked in this pass. The caller holds the

@@ -10,14 +10,50 @@ import (
 	"mailroam/queue"
 )
 
-// Routes is the ordered list of upstreams and for whom each may send.
+// Routes is the ordered list of upstreams, and what each may carry:
+//
+//   - senders, rewrite: in whose name it sends. The envelope sender and every
+//     author must be listed, or be rewritten. The null reverse-path, whose author
+//     is a program, may go anywhere.
+//   - recipients: to which domains.
+//   - what it takes: octets, 8BITMIME, SMTPUTF8, REQUIRETLS. What is not known
+//     yet does not count against it; the transaction finds out.
+//
+// The first two are the operator's word, and nothing goes against it: mail that
+// they leave no way is refused at MAIL where that is certain by then, else held
+// for the operator to decide. The third only chooses among the rest. Where
+// nobody is left to choose, those who may are asked all the same: their refusal,
+// or relay's in their place, is judged like any other and goes back to the
+// sender, who can make the message smaller; waiting for a larger server could
+// take for ever.
 type Routes struct {
 	list []Route
 	tag  string
+	// byRecipient: some carry mail for some recipients only.
+	byRecipient bool
 }
 
 // NewRoutes keeps list, which is in order of preference.
-func NewRoutes(list []Route) Routes { return Routes{list, tagOf(list)} }
+func NewRoutes(list []Route) Routes {
+	rs := Routes{tag: tagOf(list)}
+	for _, r := range list {
+		r.Senders, r.Recipients, r.Rewrite = lower(r.Senders), lower(r.Recipients), slices.Clone(r.Rewrite)
+		for i := range r.Rewrite {
+			r.Rewrite[i].Pattern = strings.ToLower(r.Rewrite[i].Pattern)
+		}
+		rs.list = append(rs.list, r)
+		rs.byRecipient = rs.byRecipient || len(r.Recipients) > 0
+	}
+	return rs
+}
+
+func lower(patterns []string) []string {
+	low := make([]string, len(patterns))
+	for i, p := range patterns {
+		low[i] = strings.ToLower(p)
+	}
+	return low
+}
 
 // Route is what decides whether an upstream may carry a message.
 type Route struct {
@@ -34,77 +70,123 @@ type Route struct {
 // who match the pattern.
 type Rewrite struct{ Pattern, Address string }
 
-// From is the reverse-path this upstream is told. The null reverse-path stays
-// what it is: it says "never answer this" (RFC 5321 4.5.5).
-func (r Route) From(reversePath string) string {
-	if r.DefaultFrom == "" || reversePath == "" || realDomain(reversePath) {
-		return reversePath
+// From is an address as this upstream sees it: one without a real domain is
+// replaced by its default_from. The null reverse-path stays what it is: it says
+// "never answer this" (RFC 5321 4.5.5).
+func (r *Route) From(address string) string {
+	if r.DefaultFrom == "" || address == "" || realDomain(address) {
+		return address
 	}
 	return r.DefaultFrom
 }
 
-// Carries says whether this upstream may send for reversePath. Domains are
-// compared without case; so are local parts, because a person who writes
-// Ann@ and ann@ means one mailbox.
-func (r Route) Carries(reversePath string) bool {
-	if reversePath == "" || len(r.Senders) == 0 {
-		return true
+// as says in whose name this upstream sends for an address: its own, or one that
+// it is rewritten to; false when it may not send for it. Who is listed is not
+// rewritten.
+func (r *Route) as(address string) (string, bool) {
+	low := strings.ToLower(address)
+	if matchesAny(r.Senders, low) {
+		return address, true
 	}
-	from := strings.ToLower(r.From(reversePath))
-	_, domain, _ := cutAddress(from)
-	return slices.ContainsFunc(r.Senders, func(s string) bool {
-		s = strings.ToLower(s)
-		return s == from || strings.HasPrefix(s, "@") && s[1:] == domain
-	})
+	for _, w := range r.Rewrite {
+		if matches(w.Pattern, low) {
+			return w.Address, true
+		}
+	}
+	return address, len(r.Senders) == 0
 }
 
-// realDomain says whether mail to the address could come back over the
-// Internet: root, pi@raspberry and ann@box.local could not.
-func realDomain(address string) bool {
-	_, domain, ok := cutAddress(strings.ToLower(address))
-	if !ok || domain == "" {
-		return false
-	}
-	if strings.HasPrefix(domain, "[") {
-		return true
-	}
-	label := domain[strings.LastIndexByte(domain, '.')+1:]
-	// RFC 6761, RFC 6762 and RFC 8375 reserve names for use at home.
-	return label != domain && !slices.Contains([]string{"local", "localdomain", "lan", "internal", "home", "localhost", "invalid"}, label) &&
-		!strings.HasSuffix(domain, ".home.arpa")
-}
-
-func cutAddress(address string) (local, domain string, ok bool) {
-	i := strings.LastIndexByte(address, '@')
+// find is the route of an upstream, nil when it is not in the list.
+func (rs Routes) find(upstream string) *Route {
+	i := slices.IndexFunc(rs.list, func(r Route) bool { return r.Name == upstream })
 	if i < 0 {
-		return address, "", false
+		return nil
 	}
-	return address[:i], address[i+1:], true
+	return &rs.list[i]
 }
+
+// Knowing is rs with what is known of the upstreams now.
+func (rs Routes) Knowing(offers func(upstream string) relay.Offers) Routes {
+	rs.list = slices.Clone(rs.list)
+	for i := range rs.list {
+		rs.list[i].Offers = offers(rs.list[i].Name)
+	}
+	return rs
+}
+
+// From is the reverse-path that an upstream is told for m, and the author that
+// it must show, "" where the author stays. An author without a real domain is
+// nobody's name, so it stays where default_from is welcome.
+func (rs Routes) From(m *queue.Message, upstream string) (reversePath, author string) {
+	r := rs.find(upstream)
+	if r == nil {
+		return m.ReversePath, ""
+	}
+	if m.ReversePath != "" {
+		from := r.From(m.ReversePath)
+		reversePath, _ = r.as(from)
+		if reversePath != from && len(m.Authors) == 0 { // who cannot be read may be anybody
+			author = reversePath
+		}
+	}
+	for _, a := range m.Authors {
+		from := r.From(a)
+		if as, ok := r.as(from); ok && !strings.EqualFold(as, from) {
+			return reversePath, as
+		}
+	}
+	return reversePath, author
+}
+
+// anybody stands for a recipient that is not known yet.
+const anybody = -1
 
 // Eligible lists, in order of preference, who may carry m to one of its pending
 // recipients, if nothing were refused. A message without recipients stands for
 // one to anybody.
 func (rs Routes) Eligible(m *queue.Message) []string {
 	var names []string
-	for _, r := range rs.list {
-		if r.Carries(m.ReversePath) {
+	for k := range rs.list {
+		if r := &rs.list[k]; rs.mayAny(m, r) {
 			names = append(names, r.Name)
 		}
 	}
 	return names
 }
 
-// Bar says why an upstream may not carry m to recipient i, "" when it may.
-func (rs Routes) Bar(m *queue.Message, i int, upstream string) string { return "" }
+func (rs Routes) mayAny(m *queue.Message, r *Route) bool {
+	if !rs.byRecipient || len(m.Recipients) == 0 {
+		return rs.bar(m, anybody, r) == bar{}
+	}
+	for i := range m.Recipients {
+		if m.Recipients[i].State == queue.Pending && rs.bar(m, i, r) == (bar{}) {
+			return true
+		}
+	}
+	return false
+}
 
-// Knowing is rs with what is known of the upstreams now.
-func (rs Routes) Knowing(offers func(upstream string) relay.Offers) Routes { return rs }
+// next lists who can take the next step of m: those that may carry it and have
+// a recipient to be asked for.
+func (rs Routes) next(m *queue.Message) []string {
+	names := rs.Eligible(m)
+	if m.InDoubt() == "" {
+		return names
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return len(rs.askable(m, n)) == 0 })
+}
 
-// From is the reverse-path that an upstream is told for m, and the author that
-// it must show, "" where the author stays.
-func (rs Routes) From(m *queue.Message, upstream string) (reversePath, author string) {
-	return rs.from(upstream, m.ReversePath), ""
+// askable lists the recipients that an upstream may be asked for. One in doubt
+// is offered to nobody but the upstream that may hold its copy.
+func (rs Routes) askable(m *queue.Message, upstream string) []int {
+	r := rs.find(upstream)
+	if r == nil || !rs.mayAny(m, r) {
+		return nil
+	}
+	return slices.DeleteFunc(m.Pending(), func(i int) bool {
+		d := m.Recipients[i].Doubt
+		return d != nil && d.Upstream != upstream || rs.byRecipient && rs.bar(m, i, r) != bar{}
+	})
 }
 
 // tagOf marks the lanes of a list: when the list changes, every lane becomes
@@ -113,7 +195,7 @@ func (rs Routes) From(m *queue.Message, upstream string) (reversePath, author st
 func tagOf(list []Route) string {
 	h := fnv.New32a()
 	for _, r := range list {
-		fmt.Fprintf(h, "%q%q%q", r.Name, r.Senders, r.DefaultFrom)
+		fmt.Fprintf(h, "%q%q%q%q%q%d", r.Name, r.Senders, r.DefaultFrom, r.Recipients, r.Rewrite, r.MaxMessage)
 	}
 	return fmt.Sprintf("%08x", h.Sum32())
 }
@@ -129,33 +211,4 @@ func (rs Routes) parse(lane string) (names []string, ok bool) {
 		return nil, false
 	}
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' }), true
-}
-
-// from is the reverse-path that an upstream is told.
-func (rs Routes) from(upstream, reversePath string) string {
-	for _, r := range rs.list {
-		if r.Name == upstream {
-			return r.From(reversePath)
-		}
-	}
-	return reversePath
-}
-
-// next lists who can take the next step of m: those that may send for it and
-// have a recipient to be asked for.
-func (rs Routes) next(m *queue.Message) []string {
-	names := rs.Eligible(m)
-	if m.InDoubt() == "" {
-		return names
-	}
-	return slices.DeleteFunc(names, func(n string) bool { return len(askable(m, n)) == 0 })
-}
-
-// askable lists the recipients that an upstream may be asked for. One in doubt
-// is offered to nobody but the upstream that may hold its copy.
-func askable(m *queue.Message, upstream string) []int {
-	return slices.DeleteFunc(m.Pending(), func(i int) bool {
-		d := m.Recipients[i].Doubt
-		return d != nil && d.Upstream != upstream
-	})
 }

@@ -1,0 +1,191 @@
+package dispatch
+
+import (
+	"fmt"
+	"strings"
+
+	"mailroam/queue"
+)
+
+// bar is why an upstream may not carry a message to a recipient; its zero value
+// is that it may.
+type bar struct {
+	kind barKind
+	who  string // the address, or the domain, that it is about
+	size int64  // of the message
+	most int64  // that is taken
+}
+
+type barKind int
+
+const (
+	barNone barKind = iota
+	barGone
+	barSender
+	barAuthor
+	barRecipient
+	barSize
+	barEightBit
+	barUTF8
+	barTLS
+)
+
+// String is the reason as people read it, about the upstream.
+func (b bar) String() string {
+	who := queue.Printable(b.who, 256)
+	switch b.kind {
+	case barGone:
+		return "is not in the configuration"
+	case barSender:
+		return "its senders do not include <" + who + ">"
+	case barAuthor:
+		return "the From: line names <" + who + ">, which its senders do not include"
+	case barRecipient:
+		return "its recipients do not include " + who
+	case barSize:
+		return fmt.Sprintf("takes at most %s, this has %s", mebi(b.most), mebi(b.size))
+	case barEightBit:
+		return "offers no 8BITMIME, and the message has 8-bit octets"
+	case barUTF8:
+		return "offers no SMTPUTF8, and an address or the header is beyond ASCII"
+	case barTLS:
+		return "offers no REQUIRETLS, and the message asks for it"
+	case barNone:
+	}
+	return ""
+}
+
+// mebi writes a size in the unit that limits are written in.
+func mebi(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d octets", n)
+	case n < 1<<20:
+		return trimmed(float64(n)/(1<<10)) + " KiB"
+	}
+	return trimmed(float64(n)/(1<<20)) + " MiB"
+}
+
+func trimmed(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") }
+
+// Bar says why an upstream may not carry m to recipient i, "" when it may.
+func (rs Routes) Bar(m *queue.Message, i int, upstream string) string {
+	r := rs.find(upstream)
+	if r == nil {
+		return bar{kind: barGone}.String()
+	}
+	return rs.bar(m, i, r).String()
+}
+
+func (rs Routes) bar(m *queue.Message, i int, r *Route) bar {
+	if b := r.forbids(m, i); b.kind != barNone {
+		return b
+	}
+	b := r.lacks(m)
+	if b.kind == barNone {
+		return b
+	}
+	for k := range rs.list {
+		if o := &rs.list[k]; o.lacks(m).kind == barNone && o.forbids(m, i).kind == barNone {
+			return b
+		}
+	}
+	return bar{} // nobody can, so whoever may is asked
+}
+
+// forbids is what the operator says about senders and recipients.
+func (r *Route) forbids(m *queue.Message, i int) bar {
+	if m.ReversePath != "" {
+		if from := r.From(m.ReversePath); !r.sendsFor(from) {
+			return bar{kind: barSender, who: m.ReversePath}
+		}
+		for _, a := range m.Authors {
+			if !r.sendsFor(r.From(a)) {
+				return bar{kind: barAuthor, who: a}
+			}
+		}
+	}
+	if i != anybody && len(r.Recipients) > 0 && !leadsTo(r.Recipients, m.Recipients[i].Address) {
+		_, domain, ok := cutAddress(m.Recipients[i].Address)
+		if !ok { // postmaster, which needs none (RFC 5321 4.5.1)
+			domain = m.Recipients[i].Address
+		}
+		return bar{kind: barRecipient, who: domain}
+	}
+	return bar{}
+}
+
+func (r *Route) sendsFor(address string) bool {
+	_, ok := r.as(address)
+	return ok
+}
+
+// lacks is what the upstream is known not to take.
+func (r *Route) lacks(m *queue.Message) bar {
+	most := r.MaxMessage
+	if o := r.Offers.Size; o > 0 && (most == 0 || o < most) {
+		most = o
+	}
+	o := r.Offers
+	switch {
+	case most > 0 && m.Size > most:
+		return bar{kind: barSize, size: m.Size, most: most}
+	case !o.Known:
+	case m.EightBit && !o.EightBit: // RFC 6152 3
+		return bar{kind: barEightBit}
+	case m.UTF8 && !o.UTF8: // RFC 6531 3.2
+		return bar{kind: barUTF8}
+	case m.RequireTLS && !o.RequireTLS: // RFC 8689 4.2.1
+		return bar{kind: barTLS}
+	}
+	return bar{}
+}
+
+// NoRoute says why no upstream may carry m to one of its pending recipients, and
+// what to do about it; "" when each has one that may. A message without
+// recipients stands for one to anybody.
+func (rs Routes) NoRoute(m *queue.Message) string {
+	rcpts := m.Pending()
+	if len(m.Recipients) == 0 {
+		rcpts = []int{anybody}
+	}
+	for _, i := range rcpts {
+		var bars []bar
+		for k := range rs.list {
+			bars = append(bars, rs.bar(m, i, &rs.list[k]))
+		}
+		if why := rs.noRoute(bars); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (rs Routes) noRoute(bars []bar) string {
+	alike := true
+	for _, b := range bars {
+		if b.kind == barNone {
+			return ""
+		}
+		alike = alike && b == bars[0]
+	}
+	if !alike {
+		var each []string
+		for k, b := range bars {
+			each = append(each, rs.list[k].Name+": "+b.String())
+		}
+		return "no upstream may carry it (" + strings.Join(each, "; ") + "): change senders, rewrite or recipients of one"
+	}
+	if len(bars) == 0 {
+		return "there is no upstream: add an [[upstream]]"
+	}
+	who := queue.Printable(bars[0].who, 256)
+	switch bars[0].kind {
+	case barSender:
+		return "no upstream may send for <" + who + ">: add it to senders or rewrite of an [[upstream]]"
+	case barAuthor:
+		return "no upstream may send for <" + who + ">, which the From: line names: add it to senders or rewrite of an [[upstream]]"
+	default:
+		return "no upstream may send to " + who + ": add it to the recipients of an [[upstream]]"
+	}
+}
