@@ -20,35 +20,53 @@ import (
 // it would look like a forgery. Everything else, the Resent- fields too, is left
 // as it is, in its order. The same section gives the same octets each time.
 func SetAuthor(section []byte, address string) []byte {
-	fields := split(section)
-	answered := slices.ContainsFunc(fields, func(f []byte) bool { return isField(f, "Reply-To") })
 	out := make([]byte, 0, len(section)+512)
-	done := false
-	for _, f := range fields {
-		switch {
-		case isField(f, "From"):
+	done, answered := false, has(section, "Reply-To")
+	for rest := section; len(rest) > 0; {
+		var field []byte
+		field, rest = Next(rest)
+		switch name, value := Cut(field); {
+		case bytes.EqualFold(name, []byte("From")):
 			if !done {
-				out = append(out, author(value(f), address)...)
+				out = append(out, author(value, address)...)
 			}
-			if !done && !answered && len(addresses(value(f))) > 0 {
-				out = renamed(out, "Reply-To", f) // an author list is a list to answer to (RFC 5322 3.6.2)
+			if !done && !answered && len(mailboxes(value)) > 0 {
+				out = add(out, "Reply-To", value) // a list of authors is a list to answer to (RFC 5322 3.6.2)
 			}
-			out, done = renamed(out, "X-Original-From", f), true
-		case isField(f, "Sender"):
-			out = renamed(out, "X-Original-Sender", f)
-		case isField(f, "DKIM-Signature"):
-			out = renamed(out, "X-Original-DKIM-Signature", f)
+			out, done = add(out, "X-Original-From", value), true
+		case bytes.EqualFold(name, []byte("Sender")):
+			out = add(out, "X-Original-Sender", value)
+		case bytes.EqualFold(name, []byte("DKIM-Signature")):
+			out = add(out, "X-Original-DKIM-Signature", value)
 		default:
-			out = append(out, f...)
+			out = append(append(out, field...), crlf...)
 		}
 	}
-	if !done {
-		if len(out) > 0 && !bytes.HasSuffix(out, []byte("\r\n")) {
-			out = append(out, "\r\n"...)
-		}
+	if !done { // RFC 5322 3.6 asks for one
 		out = append(out, author(nil, address)...)
 	}
 	return out
+}
+
+func has(section []byte, name string) bool {
+	for len(section) > 0 {
+		var field []byte
+		field, section = Next(section)
+		if n, _ := Cut(field); bytes.EqualFold(n, []byte(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// add adds a field to a section, with a value as it was under another name.
+func add(section []byte, name string, value []byte) []byte {
+	section = append(append(section, name...), ':')
+	first, _, _ := bytes.Cut(value, crlf)
+	if len(name)+1+len(first) > maxLine && len(bytes.TrimLeft(first, " \t")) > 0 {
+		section = append(section, "\r\n "...)
+	}
+	return append(append(section, value...), crlf...)
 }
 
 // maxLine is what no line may exceed, without its CRLF (RFC 5322 2.1.1).
@@ -59,13 +77,13 @@ const maxLine = 998
 // are no longer than they were, and no charset need be known.
 func author(old []byte, address string) []byte {
 	name := phrase(old)
+	if len(name) == 0 {
+		return []byte("From: " + address + "\r\n")
+	}
 	field := append([]byte("From:"), name...)
 	last := field[bytes.LastIndexByte(field, '\n')+1:]
-	if len(name) > 0 && len(last)+len(" <>")+len(address) > 78 {
-		field = append(field, "\r\n"...)
-	}
-	if len(name) == 0 {
-		return append(field, " "+address+"\r\n"...)
+	if len(last)+len(" <>")+len(address) > 78 { // RFC 5322 2.1.1
+		field = append(field, crlf...)
 	}
 	return append(field, " <"+address+">\r\n"...)
 }
@@ -97,22 +115,24 @@ scan:
 	}
 	if len(bytes.TrimSpace(name)) == 0 {
 		// The name in a comment, an old custom: ann@example.com (Ann Smith).
-		list := addresses(value)
+		list := mailboxes(value)
 		if len(list) == 0 || list[0].Name == "" || !utf8.ValidString(list[0].Name) {
 			return nil
 		}
 		name = []byte(" " + strings.TrimSuffix((&mail.Address{Name: list[0].Name, Address: "a@b"}).String(), " <a@b>"))
 	}
-	// Held against a reader, so that nobody's name becomes an address.
-	if list := addresses(append(slices.Clone(name), " <a@b>"...)); len(list) != 1 || list[0].Address != "a@b" || len(name) > maxLine/2 {
+	// Held against a strict reader and a lenient one, so that nobody's name
+	// becomes an address.
+	whole := append(slices.Clone(name), " <a@b>"...)
+	if len(name) > maxLine/2 || len(mailboxes(whole)) != 1 || !slices.Equal(addAuthors(nil, whole), []string{"a@b"}) {
 		return nil
 	}
 	return name
 }
 
-// addresses reads a list of mailboxes, nil when it is none. Of charsets it need
+// mailboxes reads a list of mailboxes, nil when it is none. Of charsets it need
 // know nothing.
-func addresses(value []byte) []*mail.Address {
+func mailboxes(value []byte) []*mail.Address {
 	flat := strings.NewReplacer("\r\n ", " ", "\r\n\t", "\t").Replace(string(bytes.TrimRight(value, "\r\n")))
 	if strings.ContainsAny(flat, "\r\n") {
 		return nil
@@ -126,44 +146,3 @@ func addresses(value []byte) []*mail.Address {
 }
 
 func anyCharset(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-
-// renamed adds a field under another name, with its value as it is.
-func renamed(out []byte, name string, field []byte) []byte {
-	v := value(field)
-	first, _, _ := bytes.Cut(v, []byte("\r\n"))
-	out = append(out, name...)
-	out = append(out, ':')
-	if len(name)+1+len(first) > maxLine && len(bytes.TrimLeft(first, " \t")) > 0 {
-		out = append(out, "\r\n "...)
-	}
-	out = append(out, v...)
-	if !bytes.HasSuffix(v, []byte("\r\n")) {
-		out = append(out, "\r\n"...)
-	}
-	return out
-}
-
-// split cuts a section into its fields, each with its folded lines and the CRLF
-// at its end. Lines that are no field are pieces of their own.
-func split(section []byte) (fields [][]byte) {
-	for begin, i := 0, 0; begin < len(section); {
-		j := bytes.Index(section[i:], []byte("\r\n"))
-		if j < 0 {
-			return append(fields, section[begin:])
-		}
-		i += j + 2
-		if i == len(section) || section[i] != ' ' && section[i] != '\t' {
-			fields = append(fields, section[begin:i])
-			begin = i
-		}
-	}
-	return fields
-}
-
-func isField(field []byte, name string) bool {
-	i := bytes.IndexByte(field, ':')
-	// RFC 5322 4.5 allows the space before the colon.
-	return i > 0 && strings.EqualFold(string(bytes.TrimRight(field[:i], " \t")), name)
-}
-
-func value(field []byte) []byte { return field[bytes.IndexByte(field, ':')+1:] }
