@@ -22,6 +22,8 @@ type conn struct {
 	secure   bool   // who answers is proven
 	caps     capabilities
 
+	born  time.Time
+	mails int         // MAIL that was answered
 	kept  bool        // it comes from the pool
 	reset bool        // RSET is due before the next MAIL
 	since time.Time   // when it was last of use
@@ -30,7 +32,7 @@ type conn struct {
 
 func newConn(e Endpoint, c net.Conn) *conn {
 	w := newWire(c)
-	return &conn{endpoint: e, wire: w, nc: w, in: bufio.NewReaderSize(w, 4<<10)}
+	return &conn{endpoint: e, wire: w, nc: w, in: bufio.NewReaderSize(w, 4<<10), born: time.Now()}
 }
 
 // abort closes at once. Below TLS, since closing TLS writes and may wait.

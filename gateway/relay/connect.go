@@ -26,9 +26,10 @@ var errTooLong = fmt.Errorf("not ready for mail within the time there is: %w", o
 // search: every endpoint is the same account. wanted ends everything but an AUTH
 // under way, which only ctx ends.
 func (u *Upstream) connect(ctx, wanted context.Context, b budget, w *watch) (*conn, error) {
+	since := u.gate.setOut()
 	c, fault := u.race(wanted, b, w)
 	if fault == nil {
-		c, fault = u.ready(ctx, wanted, c, b, w)
+		c, fault = u.ready(ctx, wanted, c, b, w, since)
 	}
 	if fault != nil {
 		return nil, fault
@@ -38,10 +39,10 @@ func (u *Upstream) connect(ctx, wanted context.Context, b budget, w *watch) (*co
 
 // ready logs in. A login that worked but took too long is not thrown away:
 // the next delivery finds the session in the pool.
-func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget, w *watch) (*conn, *Error) {
+func (u *Upstream) ready(ctx, wanted context.Context, c *conn, b budget, w *watch, since int) (*conn, *Error) {
 	generation := u.roster.here().generation
 	w.enter(authing)
-	if fault := u.login(ctx, wanted, c, b); fault != nil {
+	if fault := u.logInTurn(ctx, wanted, c, b, w, since); fault != nil {
 		if c.seat.isLost() && fault.Reply.Code == 0 {
 			fault.Err = ErrRoamed
 		}
@@ -137,14 +138,17 @@ func (u *Upstream) greet(ctx context.Context, c *conn, b budget) *Error {
 	if fault := positive(Greeting, r, err); fault != nil {
 		return fault
 	}
-	if fault := u.ehlo(c, b); fault != nil || c.endpoint.Mode != RequireStartTLS {
-		return fault
+	fault := u.ehlo(c, b)
+	if fault == nil && c.endpoint.Mode == RequireStartTLS {
+		if fault = c.startTLS(ctx, b); fault == nil {
+			// What was said in the clear is worth nothing now (RFC 3207 4.2).
+			fault = u.ehlo(c, b)
+		}
 	}
-	if fault := c.startTLS(ctx, b); fault != nil {
-		return fault
+	if fault == nil {
+		u.lessons.hear(&c.caps, c.secure)
 	}
-	// What was said in the clear is worth nothing now (RFC 3207 4.2).
-	return u.ehlo(c, b)
+	return fault
 }
 
 // startTLS asks for TLS and proves who answers.

@@ -18,8 +18,6 @@ var errSize = errors.New("the body does not have the size it should have")
 
 // content sends the body when it is wanted.
 func (t *transaction) content(ctx context.Context) error {
-	again := t.again
-	t.again = nil
 	switch {
 	case t.data.Code == 354 && len(t.accepted) == 0:
 		// It wants a message that is for nobody: an empty one, whose reply means
@@ -27,12 +25,15 @@ func (t *transaction) content(ctx context.Context) error {
 		t.c.out = append(t.c.out[:0], ".\r\n"...)
 		_, _ = t.c.flush(time.Now().Add(quitTimeout))
 		t.closing = true
+		t.proceed()
 		return nil
 	case t.data.Code == 354:
 	case len(t.accepted) == 0:
+		t.proceed()
 		return nil
 	case t.data.Code/100 == 4 || t.data.Code/100 == 5:
 		t.decide(t.accepted, RcptResult{Stage: Data, Reply: t.data})
+		t.leave()
 		return nil
 	default:
 		return &Error{Stage: Data, Reply: t.data, Err: errUnexpected}
@@ -49,7 +50,7 @@ func (t *transaction) content(ctx context.Context) error {
 	if !t.c.seat.enter(dotted) {
 		return &Error{Stage: Body, Err: ErrRoamed}
 	}
-	return t.dot(again)
+	return t.dot()
 }
 
 // stopped is a fault of ours. The session must be closed: a QUIT, or any other
@@ -118,11 +119,13 @@ func (t *transaction) early(fault error) (decided bool, err error) {
 		return false, &Error{Stage: Body, Err: fault}
 	}
 	t.decide(t.accepted, RcptResult{Stage: Body, Reply: r})
+	t.leave()
+	t.tooLarge(r)
 	return true, nil
 }
 
 // dot writes the end of the message and hears the verdict.
-func (t *transaction) dot(again []int) error {
+func (t *transaction) dot() error {
 	if err := t.c.quiet(); err != nil {
 		_, err = t.early(err)
 		return err
@@ -138,18 +141,48 @@ func (t *transaction) dot(again []int) error {
 		err = errUnexpected
 	}
 	if err != nil {
-		t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r, Err: err, InDoubt: true})
-		return &Error{Stage: Dot, Err: err}
+		return t.unanswered(r, err)
 	}
 	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
 	if r.Code == 421 || !t.c.seat.enter(open) {
 		t.closing = true
 	}
-	if r.Positive() {
-		t.c.reset = false
-		if !t.closing {
-			t.again = again
-		}
+	if !r.Positive() {
+		t.leave()
+		t.tooLarge(r)
+		return nil
+	}
+	t.c.reset = false
+	if t.taken(); t.closing {
+		t.leave()
+	} else {
+		t.proceed()
 	}
 	return nil
+}
+
+// taken notes what a message that was taken shows.
+func (t *transaction) taken() {
+	t.untold = t.untold || !t.params.dsn
+	t.res.DSN = !t.untold
+	if t.known.size > 0 {
+		t.u.lessons.took(t.d.Size)
+	}
+}
+
+// unanswered is for a dot without a reply. The kernel may know how far it got.
+func (t *transaction) unanswered(r Reply, err error) error {
+	far := inDoubt
+	if r.Code == 0 {
+		far = t.c.wire.evidence()
+	}
+	if far == kept {
+		return &Error{Stage: Body, Err: fmt.Errorf("%w: %w", errKept, err)}
+	}
+	if far == unacked {
+		t.c.wire.discard()
+	}
+	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r, Err: err, InDoubt: true, Unacked: far == unacked})
+	t.leave()
+	return &Error{Stage: Dot, Err: err}
 }

@@ -70,7 +70,7 @@ func (u *Upstream) Deliver(ctx context.Context, d Delivery) Result {
 		left = p.transact(ctx, left)
 	}
 	p.settled()
-	if p.c != nil {
+	if p.c != nil && !u.retire(p.c) {
 		u.idle.put(p.c)
 	}
 	p.res.Took = time.Since(p.began)
@@ -102,6 +102,10 @@ type pass struct {
 	c      *conn // in use, nil when there is none or it is not fit for more
 	fresh  bool  // a kept session was stale: take no other
 	begun  bool  // Begin was asked
+	wide   bool  // an address is not in ASCII
+	untold bool  // somebody was delivered without the parameters of DSN
+	bared  bool  // the parameters were refused: do without
+	lesson shown // of one transaction, that the next one may prove
 	res    Result
 
 	wanted   context.Context // ends all up to the reply to MAIL, also by GiveUp
@@ -117,11 +121,13 @@ func (p *pass) sift() (left []int) {
 		}
 		return nil
 	}
+	p.wide = !isASCII(p.d.ReversePath)
 	for i, r := range p.d.Recipients {
 		if err := checkPath(r.Address); err != nil || r.Address == "" {
 			p.res.Rcpts[i] = RcptResult{Stage: Rcpt, Err: fmt.Errorf("%w: a recipient", errPath)}
 			continue
 		}
+		p.wide = p.wide || !isASCII(r.Address)
 		left = append(left, i)
 	}
 	return left
@@ -130,6 +136,9 @@ func (p *pass) sift() (left []int) {
 // transact runs one transaction for the recipients, on a session that is kept
 // or made, and gives those that need another one.
 func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
+	if p.c != nil && p.u.retire(p.c) {
+		p.c = nil
+	}
 	for {
 		t := &transaction{pass: p, rcpts: rcpts}
 		err := p.session(ctx)
@@ -150,6 +159,9 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 			p.fail(ctx, rcpts, err)
 			p.drop()
 			return nil
+		}
+		if d := time.Since(p.c.since); d < learnFrom {
+			p.u.idle.ended(p.c, d)
 		}
 		p.drop()
 		// A kept session that died in the meantime is nobody's fault. The new

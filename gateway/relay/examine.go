@@ -228,7 +228,7 @@ func (w *walk) logIn(ctx context.Context, c *conn) bool {
 	}
 	return w.step(ctx, Auth, func(f *Finding) *Error {
 		// As long as a delivery's, since a refusal may be slow on purpose.
-		fault := w.x.u.login(ctx, ctx, c, budget{limits: hurried})
+		fault := w.x.u.logInTurn(ctx, ctx, c, budget{limits: hurried}, unwatched(), w.x.u.gate.setOut())
 		if fault == nil {
 			f.Text = "logged in as " + w.x.u.opts.Username
 		}
@@ -254,6 +254,11 @@ func (c capabilities) String() string {
 	}
 	add(c.pipelining, "PIPELINING")
 	add(c.eightBit, "8BITMIME")
+	add(c.utf8, "SMTPUTF8")
+	add(c.dsn, "DSN")
+	add(c.requireTLS, "REQUIRETLS")
+	add(c.messages > 0, fmt.Sprint("MAILMAX ", c.messages))
+	add(c.recipients > 0, fmt.Sprint("RCPTMAX ", c.recipients))
 	return strings.Join(all, ", ")
 }
 

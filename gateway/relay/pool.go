@@ -12,6 +12,7 @@ type pool struct {
 	mu    sync.Mutex // guards all below
 	idle  []*conn
 	limit time.Duration // how long one is kept
+	life  life
 }
 
 // learnFrom is the shortest idle time that tells something about the peer's
@@ -53,7 +54,7 @@ func (p *pool) get() *conn {
 			return c
 		default:
 			c.abort()
-			p.closedAfter(time.Since(c.since))
+			p.ended(c, time.Since(c.since))
 		}
 	}
 }
@@ -101,13 +102,15 @@ func (p *pool) drop(some func(*conn) bool) {
 	}
 }
 
-// closedAfter learns from a peer that closed a connection idle for d: next
-// time we are first.
-func (p *pool) closedAfter(d time.Duration) {
+// ended learns from a peer that closed a connection idle for d: next time we
+// are first.
+func (p *pool) ended(c *conn, d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if d >= learnFrom {
 		p.limit = min(p.limit, d/2)
+	} else {
+		p.life.ended(c, time.Now())
 	}
 }
 

@@ -83,9 +83,9 @@ type Offers struct {
 	RequireTLS bool
 }
 
-// Learned are limits that showed by refusals or were announced, 0 where none
-// is known: octets of a message, recipients of a transaction. They are worth
-// keeping over a restart.
+// Learned are limits that showed by refusals, 0 where none is known: octets of a
+// message, recipients of a transaction. They are worth keeping over a restart;
+// what was announced will be again.
 type Learned struct {
 	Size       int64
 	Recipients int

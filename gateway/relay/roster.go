@@ -93,6 +93,16 @@ func (s *seat) connected(local, peer netip.Addr, cut func()) bool {
 	return !s.lost
 }
 
+// onCut says what ends the session from now on.
+func (s *seat) onCut(cut func()) {
+	if s == nil {
+		return
+	}
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	s.cut = cut
+}
+
 // enter says that another phase begins.
 func (s *seat) enter(p phase) bool {
 	if s == nil {

@@ -96,12 +96,12 @@ func FuzzStuff(f *testing.F) {
 }
 
 func TestCheckPath(t *testing.T) {
-	for _, good := range []string{"", "a@b", "a+b@c.d", `"a b"@c`, `"a\"b>"@c`, `"<>"@c`, "a@[192.0.2.1]", "!#$%&'*+-/=?^_`{|}~@x"} {
+	for _, good := range []string{"", "a@b", "a+b@c.d", `"a b"@c`, `"a\"b>"@c`, `"<>"@c`, "a@[192.0.2.1]", "!#$%&'*+-/=?^_`{|}~@x", "ä@b", `"用 户"@例え.jp`} {
 		if err := checkPath(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"a\r\nRCPT TO:<b@c>", "a\rb@c", "a\nb@c", "a\x00@b", "a\x1b@b", "ä@b", "a@b\x7f", "a@b> SIZE=1", "a b@c", "<a@b", `"a@b`, `"a\`, "\"a\\\r\"@b", "\"a\rb\"@c"} {
+	for _, bad := range []string{"a\r\nRCPT TO:<b@c>", "a\rb@c", "a\nb@c", "a\x00@b", "a\x1b@b", "\xe4@b", "a\u0085@b", "a\xc2", "\xed\xa0\x80@b", "a@b\x7f", "a@b> SIZE=1", "a b@c", "<a@b", `"a@b`, `"a\`, "\"a\\\r\"@b", "\"a\rb\"@c"} {
 		if err := checkPath(bad); err == nil {
 			t.Errorf("%q was let out", bad)
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"slices"
 	"time"
 )
 
@@ -20,12 +20,18 @@ var errStale = errors.New("a kept connection had died")
 type transaction struct {
 	*pass
 	rcpts    []int
+	rest     []int // are for the next one
+	known    shown
+	params   params
 	expected []expected // replies under way
 	answered bool       // MAIL was
 	refused  *RcptResult
 	accepted []int
+	crowded  []int // the upstream takes no more recipients at a time
+	crowd    int   // than this many, 0: it has not said
+	bare     []int // it did not like the parameters
 	data     Reply
-	again    []int       // the upstream takes no more recipients at a time
+	again    []int       // need another transaction
 	closing  bool        // the session must not be used again
 	detach   func() bool // keeps a context from closing the session; false: too late
 }
@@ -48,6 +54,7 @@ func (t *transaction) run(ctx context.Context) error {
 		t.decide(t.rcpts, RcptResult{Stage: Mail, Reply: r})
 		return nil
 	}
+	t.prepare()
 	t.detach = context.AfterFunc(t.wanted, t.c.abort)
 	defer func() { t.detach() }()
 	if !t.begun {
@@ -64,7 +71,7 @@ func (t *transaction) run(ctx context.Context) error {
 	if t.detach(); t.closing || ctx.Err() != nil {
 		t.drop()
 	} else {
-		t.c.kept = true
+		t.c.kept, t.c.since = true, time.Now()
 	}
 	return nil
 }
@@ -102,12 +109,34 @@ func (t *transaction) alive(ctx context.Context) error {
 func (t *transaction) unfit() Reply {
 	caps := &t.c.caps
 	switch {
+	case t.d.RequireTLS && !(t.c.secure && caps.requireTLS): // RFC 8689 4.2.1
+		return Reply{Code: 550, Enhanced: "5.7.30", Text: "5.7.30 not sent: the message asks for TLS on all its way and this server does not offer REQUIRETLS over TLS that proves who it is"}
+	case t.wide && !caps.carriesUTF8(): // RFC 6531 3.2
+		return Reply{Code: 553, Enhanced: "5.6.7", Text: "5.6.7 not sent: an address is not in ASCII and this server offers no SMTPUTF8"}
+	case t.d.UTF8 && !caps.carriesUTF8():
+		return Reply{Code: 550, Enhanced: "5.6.7", Text: "5.6.7 not sent: the header has UTF-8 in it and this server offers no SMTPUTF8"}
 	case t.d.EightBit && !caps.eightBit: // RFC 6152 3
 		return Reply{Code: 554, Enhanced: "5.6.3", Text: "5.6.3 not sent: the message has 8-bit octets and this server offers no 8BITMIME"}
 	case caps.size > 0 && t.d.Size > caps.size: // RFC 1870 6.1
 		return Reply{Code: 552, Enhanced: "5.3.4", Text: fmt.Sprintf("5.3.4 not sent: the message has %d octets and this server takes %d", t.d.Size, caps.size)}
 	}
 	return Reply{}
+}
+
+// prepare decides on parameters, and for how many recipients this transaction
+// is: as many as the upstream is known to take (RFC 9422 4.2).
+func (t *transaction) prepare() {
+	caps, wide := &t.c.caps, t.d.UTF8 || t.wide
+	t.known = t.u.lessons.recall(time.Now())
+	bare := t.bared || t.known.bare
+	t.params = params{
+		eightBit: t.d.EightBit || wide, utf8: wide, requireTLS: t.d.RequireTLS,
+		size: caps.sizeOffered && !bare, dsn: caps.dsn && !bare,
+	}
+	n := least(least(t.u.opts.MaxRecipients, caps.recipients), t.known.recipients)
+	if n > 0 && n < len(t.rcpts) {
+		t.rcpts, t.rest = t.rcpts[:n], t.rcpts[n:]
+	}
 }
 
 // envelope sends MAIL, RCPT and DATA: in as few writes as the upstream allows
@@ -122,13 +151,7 @@ func (t *transaction) envelope(ctx context.Context) error {
 		}
 	}
 	c.out = append(append(append(c.out, "MAIL FROM:<"...), t.d.ReversePath...), '>')
-	if c.caps.sizeOffered {
-		c.out = strconv.AppendInt(append(c.out, " SIZE="...), t.d.Size, 10)
-	}
-	if t.d.EightBit {
-		c.out = append(c.out, " BODY=8BITMIME"...)
-	}
-	c.out = append(c.out, "\r\n"...)
+	c.out = append(t.params.mail(c.out, &t.d.Envelope), "\r\n"...)
 	if err := t.expect(ctx, expected{stage: Mail}); err != nil {
 		return err
 	}
@@ -136,7 +159,9 @@ func (t *transaction) envelope(ctx context.Context) error {
 		if t.refused != nil {
 			break
 		}
-		c.out = append(append(append(c.out, "RCPT TO:<"...), t.d.Recipients[i].Address...), ">\r\n"...)
+		r := &t.d.Recipients[i]
+		c.out = append(append(append(c.out, "RCPT TO:<"...), r.Address...), '>')
+		c.out = append(t.params.rcpt(c.out, r), "\r\n"...)
 		if err := t.expect(ctx, expected{stage: Rcpt, rcpt: i}); err != nil {
 			return err
 		}
@@ -219,6 +244,7 @@ func (t *transaction) hear(ctx context.Context, e expected, r Reply) error {
 		}
 		t.c.reset = false
 	case e.stage == Mail:
+		t.c.mails++
 		if err := t.alive(ctx); err != nil {
 			return err
 		}
@@ -227,24 +253,80 @@ func (t *transaction) hear(ctx context.Context, e expected, r Reply) error {
 		case r.Code/100 == 3:
 			return &Error{Stage: Mail, Reply: r, Err: errUnexpected}
 		case !r.Positive():
-			t.refused = &RcptResult{Stage: Mail, Reply: r}
-			t.decide(t.rcpts, *t.refused)
+			t.refuse(r)
 		}
 	case e.stage == Rcpt && t.refused == nil:
-		switch {
-		case r.Positive():
-			t.accepted = append(t.accepted, e.rcpt)
-			return nil
-		case r.Code/100 == 3:
-			return &Error{Stage: Rcpt, Reply: r, Err: errUnexpected}
-		case tooMany(r):
-			t.again = append(t.again, e.rcpt)
-		}
-		t.res.Rcpts[e.rcpt] = RcptResult{Stage: Rcpt, Reply: r}
+		return t.hearRcpt(e.rcpt, r)
 	case e.stage == Data:
 		t.data = r
 	}
 	return nil
+}
+
+// refuse is a no to MAIL, which is for all.
+func (t *transaction) refuse(r Reply) {
+	t.refused = &RcptResult{Stage: Mail, Reply: r}
+	if t.params.spareMail(&t.d.Envelope) && refusesParams(r) {
+		t.bare = t.rcpts
+		return
+	}
+	if t.tooLarge(r); r.Code == 552 && r.Enhanced == "" { // later on, a mailbox may be full
+		t.u.lessons.learn(shown{size: t.d.Size - 1}, time.Now())
+	}
+	t.decide(t.rcpts, *t.refused)
+	t.decide(t.rest, *t.refused)
+}
+
+// hearRcpt takes the reply to one recipient.
+func (t *transaction) hearRcpt(i int, r Reply) error {
+	switch {
+	case r.Positive():
+		t.accepted = append(t.accepted, i)
+		if t.lesson != (shown{}) { // what an earlier transaction suggested is right
+			t.u.lessons.learn(t.lesson, time.Now())
+			t.lesson = shown{}
+		}
+		return nil
+	case r.Code/100 == 3:
+		return &Error{Stage: Rcpt, Reply: r, Err: errUnexpected}
+	case tooMany(r):
+		if t.crowded = append(t.crowded, i); t.crowd == 0 {
+			t.crowd = len(t.accepted)
+		}
+	case t.params.spareRcpt(&t.d.Recipients[i]) && refusesParams(r):
+		t.bare = append(t.bare, i)
+	}
+	t.res.Rcpts[i] = RcptResult{Stage: Rcpt, Reply: r}
+	return nil
+}
+
+// proceed says that another transaction is due, and what is learnt if it goes
+// better: for those who were one too many, those whose parameters were refused,
+// and those who were not asked for.
+func (t *transaction) proceed() {
+	if len(t.accepted) == 0 && len(t.crowded) > 0 {
+		// Too many before the first: that is no invitation to try fewer.
+		t.leave()
+		t.crowded, t.rest = nil, nil
+	}
+	t.again = slices.Concat(t.crowded, t.bare, t.rest)
+	t.bared = t.bared || len(t.bare) > 0
+	t.lesson = shown{recipients: t.crowd, bare: len(t.bare) > 0}
+}
+
+// leave is for those who were not asked for and will not be.
+func (t *transaction) leave() {
+	t.decide(t.rest, RcptResult{Stage: Rcpt, Reply: Reply{
+		Code: 452, Enhanced: "4.5.3", Text: "4.5.3 not asked for: the server takes only so many recipients at a time, and did not go on after the first ones",
+	}})
+}
+
+// tooLarge learns from a refusal that is about the size: a smaller message may
+// pass.
+func (t *transaction) tooLarge(r Reply) {
+	if r.Enhanced == "5.3.4" || r.Enhanced == "5.2.3" {
+		t.u.lessons.learn(shown{size: t.d.Size - 1}, time.Now())
+	}
 }
 
 // tooMany says that a recipient is one too many for this transaction. 552 was

@@ -65,11 +65,13 @@ type Options struct {
 // for concurrent use; how many deliveries run at a time is its caller's to
 // bound.
 type Upstream struct {
-	opts   Options
-	log    *slog.Logger
-	idle   pool
-	roster roster
-	memory memory
+	opts    Options
+	log     *slog.Logger
+	idle    pool
+	roster  roster
+	memory  memory
+	gate    gate
+	lessons lessons
 }
 
 // New makes an upstream. Nothing is dialled yet.
@@ -85,16 +87,6 @@ func New(opts Options) *Upstream {
 		idle: pool{limit: idleLimit}, roster: roster{path: opts.Path},
 	}
 }
-
-// Offers is what is known of what the upstream takes.
-func (u *Upstream) Offers() Offers { return Offers{} }
-
-// Learned is what the upstream has shown of its limits. It is worth keeping
-// over a restart.
-func (u *Upstream) Learned() Learned { return Learned{} }
-
-// Teach tells what a former run had learned.
-func (u *Upstream) Teach(l Learned) {}
 
 // CloseIdle closes the kept connections. Those in use are kept again when
 // their delivery ends.

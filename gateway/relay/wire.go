@@ -77,6 +77,14 @@ func (w *wire) Read(p []byte) (int, error) {
 	return w.look.n, w.look.err
 }
 
+// discard makes Close forget what was not sent: it could still bring a message
+// over that will be sent again.
+func (w *wire) discard() {
+	if c, ok := w.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+}
+
 // Close may come from several sides at once.
 func (w *wire) Close() (err error) {
 	err = os.ErrClosed
