@@ -289,7 +289,7 @@ func (g *Gateway) Reload(cfg *Config) {
 	g.upstreams, g.chains = connect(cfg, old, g.place, g.log), chains(cfg.Upstreams)
 	for name, u := range g.upstreams {
 		if o, ok := old[name]; ok && o.relay != u.relay {
-			g.health.Forgive(name)
+			g.health.Forgive(name, g.upstreams[name].config.Account())
 		}
 	}
 	g.drop(old)

@@ -1,6 +1,8 @@
 package health
 
 import (
+	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func TestCoolDownGrows(t *testing.T) {
 			t.Errorf("%s waits %v, want %v", kind, got, want)
 		}
 	}
-	if coolDown(Session, 1<<30) != 5*m {
+	if coolDown(Session, 0, 1<<30) != 5*m {
 		t.Error("the wait of a long run is not bounded")
 	}
 }
@@ -127,12 +129,129 @@ func TestBreaker(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := c.b.fail(c.fault, c.trial, now); got != c.want {
+			got := c.b.fail(c.fault, c.trial, now)
+			got.At, got.Logins = time.Time{}, logins{} // of which below
+			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
 		})
 	}
 	if got := account.charge(now).refund(now); got.Failures != account.Failures || got.open(now) {
 		t.Errorf("a login that was not made is counted: %+v", got)
+	}
+}
+
+// A provider's rule can ask for a wait of its own, and a reply for a date.
+func TestToldWaits(t *testing.T) {
+	const h = time.Hour
+	for _, c := range []struct {
+		fault Fault
+		want  []time.Duration // one after the other, all refused
+	}{
+		{Fault{Kind: Quota, Wait: h}, []time.Duration{h, 2 * h, 4 * h, 8 * h, 16 * h, 24 * h, 24 * h}}, // Gmail's daily limit
+		{Fault{Kind: Session, Wait: 30 * time.Second}, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute}},
+		{Fault{Kind: Account, Wait: time.Second}, []time.Duration{time.Minute, h, 2 * h}},
+		{Fault{Kind: Account, Wait: 3 * h}, []time.Duration{3 * h, 6 * h}},
+		{Fault{Kind: Connections}, []time.Duration{30 * time.Second, time.Minute}},
+	} {
+		now := time.Unix(1e9, 0)
+		b := breaker{}
+		for i, want := range c.want {
+			trial := i > 0
+			if trial && b.suspectsLogin() {
+				b = b.charge(now)
+			}
+			b = b.fail(c.fault, trial, now)
+			if got := b.Until.Sub(now); got != want {
+				t.Errorf("%+v: wait %d is %v, want %v", c.fault, i, got, want)
+			}
+			now = b.Until
+		}
+	}
+	now := time.Unix(1e9, 0)
+	b := breaker{}.fail(Fault{Kind: Account, Until: now.Add(5 * h)}, false, now)
+	if b.Until != now.Add(5*h) {
+		t.Errorf("blocked for five hours, and tried in %v", b.Until.Sub(now))
+	}
+}
+
+// Whatever happens to the upstream between its logins, and however often a person
+// asks: a secret that was refused is tried twice in any hour and six times in any
+// day, also when the gateway starts anew between any two of them.
+func TestFewLoginsWhateverComes(t *testing.T) {
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		now := time.Unix(1e9, 0)
+		tr := tracker{Reach: up}
+		var at []time.Time
+		for range 3000 {
+			now = now.Add(time.Duration(random.IntN(600)) * time.Second)
+			if random.IntN(3) == 0 {
+				tr.Breaker = tr.Breaker.pardon(now)
+			}
+			if random.IntN(20) == 0 {
+				tr = tr.roam(now)
+			}
+			if random.IntN(10) == 0 {
+				text, err := json.Marshal(tr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tr = tracker{}
+				if err := json.Unmarshal(text, &tr); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tr.Breaker.open(now) {
+				continue
+			}
+			trial := !tr.Breaker.closed()
+			if tr.Breaker.suspectsLogin() {
+				tr.Breaker = tr.Breaker.charge(now)
+			}
+			kind := Account
+			switch random.IntN(6) {
+			case 0: // it never came to the login
+				tr.Breaker = tr.Breaker.refund(now)
+				continue
+			case 1: // too many logins
+				kind = Quota
+			case 2: // cut in the login
+				kind = Session
+			}
+			if at = append(at, now); len(at) == 1 {
+				kind = Account // from here on the secret is known to be bad
+			}
+			tr = tr.observe(observation{trial: trial, generation: tr.generation, fault: Fault{Kind: kind}}, now, 2)
+		}
+		if len(at) < 6 {
+			t.Fatalf("%d logins in all: this shows nothing", len(at))
+		}
+		for i := range at {
+			if i >= 2 && at[i].Sub(at[i-2]) < time.Hour || i >= 6 && at[i].Sub(at[i-6]) < 24*time.Hour {
+				t.Fatalf("seed %d: too many logins by %v", seed, at[:i+1])
+			}
+		}
+	}
+}
+
+func TestPardon(t *testing.T) {
+	begin := time.Unix(1e9, 0)
+	in := func(d time.Duration) time.Time { return begin.Add(d) }
+	b := breaker{}.fail(Fault{Kind: Quota}, false, begin)
+	if got := b.pardon(in(10 * time.Second)).Until; got != in(time.Minute) {
+		t.Errorf("asked again at %v", got)
+	}
+	again := b.pardon(in(5*time.Minute)).fail(Fault{Kind: Quota}, true, in(5*time.Minute))
+	if got := again.Until; got != in(20*time.Minute) {
+		t.Errorf("a person's try makes the wait longer: until %v", got)
+	}
+	b = breaker{}.fail(Fault{Kind: Account}, false, begin)
+	b = b.charge(in(time.Minute)).fail(Fault{Kind: Account}, true, in(time.Minute))
+	if got := b.pardon(in(2 * time.Minute)); got != b && got.Until != in(time.Hour) {
+		t.Errorf("a third login within the hour, at %v", got.Until)
+	}
+	if got := (breaker{}).pardon(begin); got != (breaker{}) {
+		t.Errorf("%+v", got)
 	}
 }

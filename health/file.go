@@ -22,6 +22,8 @@ type savedState struct {
 type savedUpstream struct {
 	Account string `json:"account,omitempty"`
 	tracker
+	Learned Learned  `json:"learned,omitzero"`
+	Spent   spending `json:"spent,omitzero"`
 }
 
 const fileVersion = 1
@@ -42,6 +44,7 @@ func (m *Monitor) load(now time.Time) savedState {
 	if ahead := s.Saved.Sub(now); ahead > 0 { // the clock was set back
 		for name, u := range s.Upstreams {
 			u.tracker = u.shift(-ahead)
+			u.Spent.shift(-ahead)
 			s.Upstreams[name] = u
 		}
 	}
@@ -94,7 +97,11 @@ func (m *Monitor) saveNow() {
 		s.Network = m.network.Network()
 	}
 	for name, u := range m.upstreams {
-		s.Upstreams[name] = savedUpstream{Account: u.Account, tracker: u.tracker}
+		spent := u.budget.spent.clone()
+		if u.budget.aside > 0 { // should we crash, it may have been spent
+			spent.add(u.budget.aside, wall())
+		}
+		s.Upstreams[name] = savedUpstream{Account: u.Account, tracker: u.tracker, Learned: u.learned, Spent: spent}
 	}
 	m.mu.Unlock()
 	err := writeState(m.opts.File, s)

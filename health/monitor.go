@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -30,7 +31,10 @@ type Target struct {
 	// Unproven: whoever answers is believed, so its answer proves nothing about
 	// the network, and under a suspected portal nothing is sent to it.
 	Unproven bool
-	Limits   Limits
+	// Login says that a secret is told there: until it was taken once, one
+	// delivery at a time tries it.
+	Login  bool
+	Limits Limits
 }
 
 // Limits are what the operator allows an upstream: recipients in any minute,
@@ -44,13 +48,6 @@ type Learned struct {
 	Recipients  int   `json:"recipients,omitempty"`
 	Connections int   `json:"connections,omitempty"`
 }
-
-// Learn keeps what an upstream showed of its limits, over restarts. What is 0
-// stays as it was.
-func (m *Monitor) Learn(name string, l Learned) {}
-
-// Learned is what an upstream showed of its limits.
-func (m *Monitor) Learned(name string) Learned { return Learned{} }
 
 // Settings are what may change while a Monitor runs. What is zero takes its
 // default.
@@ -97,9 +94,12 @@ type Standing struct {
 	// Trial: at most one delivery may be under way. While it is, the rank is
 	// Unusable.
 	Trial bool
-	// Room is how many more deliveries may begin now, 0 for any number: few after
-	// an outage, or while the budget is nearly used up. Where none may, the rank is
-	// Unusable.
+	// AtOnce is how many deliveries there may be at a time, 0 for as many as there
+	// are connections: few after an outage, or where more were refused. More wait,
+	// as for a connection.
+	AtOnce int
+	// Room is for how many recipients its budget is left, 0 for any number. Where
+	// none is, the rank is Unusable.
 	Room int
 }
 
@@ -135,6 +135,10 @@ type upstream struct {
 	waits   bool      // mail waits for it
 	waited  time.Time // when mail last did
 	served  time.Time // when it last took mail
+
+	budget   budget
+	learned  Learned // but its connections, which are the tracker's
+	underWay int     // deliveries
 
 	local       bool // it is on this machine
 	routed      bool // a route leads there
@@ -182,9 +186,13 @@ func wall() time.Time { return time.Now().Round(0) }
 // add begins to watch a target where a former run left off. The caller holds
 // mu.
 func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
-	u := &upstream{Target: t, tracker: was.tracker, down: make(chan struct{})}
+	u := &upstream{Target: t, tracker: was.tracker, learned: was.Learned, down: make(chan struct{})}
+	u.budget = budget{limits: t.Limits, spent: was.Spent}
 	if was.Account != t.Account {
-		u.tracker = u.forgive(now)
+		u.tracker, u.learned = u.forgive(now), Learned{}
+	}
+	if t.Login { // who took the secret yesterday need not today
+		u.easing = easing{most: 1, unproven: true}
 	}
 	if u.Breaker.Kind == Place { // we may be in another one
 		u.Breaker = breaker{}
@@ -196,6 +204,7 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 	u.pace = downPace(now, time.Time{})
 	u.local, u.routed, u.routedSince = isLocal(t), !m.watched || routed(t, m.network), now
 	u.told, u.toldWord, u.toldKind = m.standing(u, now), u.word(now), u.Breaker.Kind
+	u.told.Room = 0
 	if m.blocked(u, now) {
 		close(u.down)
 	}
@@ -207,7 +216,7 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 func (m *Monitor) rank(u *upstream, now time.Time) Rank {
 	r := u.rank(now)
 	switch {
-	case m.barred(u):
+	case m.barred(u), u.budget.limited(now):
 		return Unusable
 	case r == Ready && m.opts.Failback.holds(u.tracker, now):
 		return Returning
@@ -221,9 +230,13 @@ func (m *Monitor) barred(u *upstream) bool {
 }
 
 func (m *Monitor) standing(u *upstream, now time.Time) Standing {
-	s := Standing{Rank: m.rank(u, now), Trial: !u.Breaker.closed()}
-	if s.Trial && u.trial != 0 {
+	s := Standing{Rank: m.rank(u, now), Trial: !u.Breaker.closed(), AtOnce: u.atOnce(now)}
+	room := u.budget.free(now)
+	if s.Trial && u.trial != 0 || room == 0 {
 		s.Rank = Unusable
+	}
+	if room < math.MaxInt {
+		s.Room = room
 	}
 	return s
 }
@@ -261,15 +274,40 @@ func (m *Monitor) Down(name string) <-chan struct{} {
 // has one slot: many changes may come as one.
 func (m *Monitor) Changed() <-chan struct{} { return m.changed }
 
-// Forgive forgets account faults: the config or a secret was changed. The next
-// delivery is a trial.
-func (m *Monitor) Forgive(name string) {
+// Forgive forgets account faults: the config or a secret was changed, and
+// account is its mark now. The next delivery is a trial.
+func (m *Monitor) Forgive(name, account string) {
 	now := wall()
 	m.mu.Lock()
 	defer m.unlock()
 	if u := m.upstreams[name]; u != nil {
-		m.apply(u, u.forgive(now), now)
+		m.renew(u, account, now)
 	}
+}
+
+// renew forgets what was said about another account. The caller holds mu.
+func (m *Monitor) renew(u *upstream, account string, now time.Time) {
+	u.Account, u.learned = account, Learned{}
+	next := u.forgive(now)
+	if u.Login {
+		next.easing = easing{most: 1, unproven: true}
+	}
+	m.apply(u, next, now)
+}
+
+// Pardon lets upstreams that refused us be tried at once: a person acts, and may
+// have mended what was wrong. See pardon for how often.
+func (m *Monitor) Pardon() {
+	now := wall()
+	m.mu.Lock()
+	defer m.unlock()
+	for _, name := range m.order {
+		u := m.upstreams[name]
+		next := u.tracker
+		next.Breaker = next.Breaker.pardon(now)
+		m.apply(u, next, now)
+	}
+	m.poke()
 }
 
 // Set changes the upstreams and how they are probed. All are probed at once:
@@ -289,9 +327,10 @@ func (m *Monitor) Set(targets []Target, s Settings) {
 			continue
 		}
 		if u.Account != t.Account {
-			m.apply(u, u.forgive(now), now)
+			m.renew(u, t.Account, now)
 		}
 		u.Target = t
+		u.budget.set(t.Limits)
 		u.Owed = min(u.Owed, m.opts.Rise)
 		if u.Reach == up {
 			u.pace = upPace(now, u.pace.last, m.opts.Interval)

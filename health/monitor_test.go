@@ -511,7 +511,7 @@ func TestForgiveGivesOneTrial(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		b.deliver("a", Fault{Kind: Account, Reason: "535"})
 		b.want("a", "cooling", Unusable)
-		b.Forgive("a")
+		b.Forgive("a", "new")
 		if s := b.Standing("a"); s != (Standing{Rank: Ready, Trial: true}) {
 			t.Errorf("after a new password: %+v", s)
 		}

@@ -60,7 +60,8 @@ func (m *Monitor) rewind(back time.Duration) {
 	times := []*time.Time{&m.outlook.Since, &m.proved}
 	for _, u := range m.upstreams {
 		u.tracker = u.shift(-back)
-		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince)
+		u.budget.spent.shift(-back)
+		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince, &u.budget.since)
 	}
 	for _, at := range times {
 		if !at.IsZero() {

@@ -9,11 +9,15 @@ type Pass struct {
 	u          *upstream
 	generation int
 	trial      int // its number; 0: it is none
+	rcpts      int // set aside for it
+	spent      int
 }
 
 // Start is called before a delivery to so many recipients. It takes the trial if
 // there is one, sets what they cost aside from the budget, and says false when
-// the upstream cannot be used now.
+// the upstream cannot be used now. Where the budget is left for fewer, the pass is
+// for those (Rcpts): so a message with more recipients than a limit has its turn
+// as well.
 func (m *Monitor) Start(name string, rcpts int) (Pass, bool) {
 	now := wall()
 	m.mu.Lock()
@@ -22,8 +26,11 @@ func (m *Monitor) Start(name string, rcpts int) (Pass, bool) {
 		m.unlock()
 		return Pass{}, false
 	}
-	p := Pass{m: m, u: u, generation: u.generation}
-	login := u.Breaker.Kind == Account
+	p := Pass{m: m, u: u, generation: u.generation, rcpts: min(rcpts, u.budget.free(now))}
+	u.underWay++
+	u.budget.aside += p.rcpts
+	u.easing = u.easing.begin(now)
+	login := u.Breaker.suspectsLogin()
 	if !u.Breaker.closed() {
 		u.trials++
 		u.trial, p.trial = u.trials, u.trials
@@ -31,6 +38,8 @@ func (m *Monitor) Start(name string, rcpts int) (Pass, bool) {
 			u.Breaker = u.Breaker.charge(now)
 			m.dirty = true
 		}
+	}
+	if p.trial != 0 || u.budget.limits != (Limits{}) {
 		m.tell(u, false, now)
 	}
 	m.unlock()
@@ -40,9 +49,12 @@ func (m *Monitor) Start(name string, rcpts int) (Pass, bool) {
 	return p, true
 }
 
-// Spent says, before Done, how many recipients the upstream took, or may have
-// taken: only those are counted against its limits.
-func (p Pass) Spent(rcpts int) {}
+// Rcpts is how many recipients the delivery may be for.
+func (p Pass) Rcpts() int { return p.rcpts }
+
+// Spent says, before the pass ends, how many recipients the upstream took, or may
+// have taken: only those are counted against its limits.
+func (p *Pass) Spent(rcpts int) { p.spent += rcpts }
 
 // Done reports how the delivery went. The zero Fault means that the upstream
 // served, whatever it said about the message.
@@ -52,7 +64,9 @@ func (p Pass) Done(f Fault) {
 	}
 	now := wall()
 	p.m.mu.Lock()
-	p.m.observe(p.u, observation{trial: p.endTrial(), generation: p.generation, fault: f}, now)
+	o := observation{trial: p.endTrial(), generation: p.generation, fault: f, underWay: p.u.underWay}
+	p.end(now)
+	p.m.observe(p.u, o, now)
 	p.m.unlock()
 	// The next login must not come before this one is on record.
 	if f.Kind == Account {
@@ -69,11 +83,12 @@ func (p Pass) Cancel() {
 	now := wall()
 	p.m.mu.Lock()
 	defer p.m.unlock()
+	p.end(now)
+	next := p.u.tracker
 	if p.endTrial() {
-		next := p.u.tracker
 		next.Breaker = next.Breaker.refund(now)
-		p.m.apply(p.u, next, now)
 	}
+	p.m.apply(p.u, next, now)
 }
 
 // CutInLogin ends a delivery that was broken off while it logged in. That says
@@ -86,8 +101,19 @@ func (p Pass) CutInLogin() {
 	now := wall()
 	p.m.mu.Lock()
 	defer p.m.unlock()
-	if p.endTrial() {
-		p.m.tell(p.u, false, now)
+	p.endTrial()
+	p.end(now)
+	p.m.tell(p.u, false, now)
+}
+
+// end gives back what was set aside and not spent.
+func (p Pass) end(now time.Time) {
+	u := p.u
+	u.underWay--
+	u.budget.aside -= p.rcpts
+	u.budget.spend(p.spent, now)
+	if u.underWay == 0 {
+		u.easing = u.easing.idle()
 	}
 }
 

@@ -73,6 +73,9 @@ func (m *Monitor) look(ctx context.Context, g *errgroup.Group) time.Duration {
 		if u.Breaker.open(now) {
 			next = sooner(next, u.Breaker.Until)
 		}
+		if u.budget.limited(now) {
+			next = sooner(next, u.budget.until(now))
+		}
 		if u.probing != nil || !u.routed {
 			continue
 		}
@@ -134,6 +137,9 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 		return // no longer watched
 	}
 	m.route(u, now)
+	if o.probe && o.fault.Kind == Connections && o.fault.Sign == NoSign {
+		o.fault = Fault{} // who counts our connections answers
+	}
 	// A session that was lost may have been so for any reason.
 	lost := !o.probe && o.fault.Kind == Session && o.fault.Sign == NoSign
 	if !u.routed || lost && m.outlook.inferred() {

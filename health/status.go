@@ -7,18 +7,19 @@ import "time"
 const (
 	Trial   = "trial"
 	Cooling = "cooling" // its breaker is open
+	Limited = "limited" // a limit of the operator's is used up
 )
 
 // Status is what people are shown of an upstream.
 type Status struct {
 	Name string `json:"name"`
-	// State is one word: unknown, up, suspect, down, cooling, trial, or offline
-	// when no route leads there.
+	// State is one word: unknown, up, suspect, down, cooling, trial, limited, or
+	// offline when no route leads there.
 	State     string    `json:"state"`
 	Since     time.Time `json:"since"`          // of State
 	Kind      Kind      `json:"kind,omitempty"` // what Why is about
 	Why       string    `json:"why,omitempty"`
-	Until     time.Time `json:"until,omitzero"`      // end of the cooling
+	Until     time.Time `json:"until,omitzero"`      // end of the cooling, or of being limited
 	LastGood  time.Time `json:"last_good,omitzero"`  // the last probe or delivery that went well
 	NextProbe time.Time `json:"next_probe,omitzero"` // zero: one is under way, or none goes before the network changes
 	// Preferred: mail chooses it by its place in the order. An upstream that
@@ -28,7 +29,8 @@ type Status struct {
 	Budget []Budget `json:"budget,omitempty"`
 	// Learned are limits that it showed.
 	Learned Learned `json:"learned,omitzero"`
-	// AtOnce is how many deliveries it is given at a time after an outage; 0: all.
+	// AtOnce is how many deliveries it is given at a time: few after an outage, or
+	// where it refused more; 0: as many as there are connections.
 	AtOnce int `json:"at_once,omitempty"`
 }
 
@@ -50,12 +52,17 @@ func (m *Monitor) Status() []Status {
 	for _, name := range m.order {
 		u := m.upstreams[name]
 		s := Status{
-			Name: name, State: u.word(now), Since: u.shownSince().UTC(), LastGood: u.LastGood.UTC(),
+			Name: name, State: u.word(now), Since: u.shownSince(now).UTC(), LastGood: u.LastGood.UTC(),
 			Preferred: m.rank(u, now) == Ready,
 		}
-		s.Kind, s.Why = m.trouble(u)
-		if u.Breaker.open(now) {
+		s.Kind, s.Why = m.trouble(u, now)
+		s.Budget, s.AtOnce, s.Learned = u.budget.status(now), u.atOnce(now), u.learned
+		s.Learned.Connections = u.Fewer.limit(now)
+		switch {
+		case u.Breaker.open(now):
 			s.Until = u.Breaker.Until.UTC()
+		case s.State == Limited:
+			s.Until = u.budget.until(now).UTC()
 		}
 		if due := u.pace.due(u.tracker, m.demand(u, now), m.opts.Interval); u.probing == nil && u.routed {
 			s.NextProbe = later(due, now).UTC()
@@ -83,26 +90,37 @@ func (u *upstream) word(now time.Time) string {
 		return Trial
 	case !u.routed:
 		return Offline
+	case u.byBudget(now):
+		return Limited
 	}
 	return string(u.Reach)
 }
 
-func (u *upstream) shownSince() time.Time {
+// byBudget says that nothing but our own limits keeps mail from u.
+func (u *upstream) byBudget(now time.Time) bool {
+	return u.routed && u.Breaker.closed() && u.Reach != down && u.budget.limited(now)
+}
+
+func (u *upstream) shownSince(now time.Time) time.Time {
 	switch {
 	case u.byBreaker():
 		return u.Breaker.Since
 	case !u.routed:
 		return u.routedSince
+	case u.byBudget(now):
+		return u.budget.since
 	}
 	return u.Since
 }
 
-func (m *Monitor) trouble(u *upstream) (Kind, string) {
+func (m *Monitor) trouble(u *upstream, now time.Time) (Kind, string) {
 	switch {
 	case u.byBreaker():
 		return u.Breaker.Kind, u.Breaker.Reason
 	case !u.routed:
 		return None, u.noRoute()
+	case u.byBudget(now):
+		return None, u.budget.why(now)
 	case u.Why == "" && m.barred(u):
 		return None, "whoever answers there proves nothing, and somebody else seems to answer in this network"
 	}

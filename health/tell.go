@@ -37,7 +37,9 @@ func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 	if closed && !m.blocked(u, now) {
 		u.down = make(chan struct{})
 	}
-	if s := m.standing(u, now); s != u.told {
+	s := m.standing(u, now)
+	s.Room = 0 // who waits for it waits for a rank
+	if s != u.told {
 		u.told = s
 		m.notify()
 	}
@@ -47,6 +49,8 @@ func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 		return // not news: what was last seen is told when it is seen otherwise
 	case word == Offline && m.outlook.State == Offline:
 		return // nor is it that this one has no route when none has
+	case word == Limited && !u.budget.lasting():
+		return // a limit of a minute only sets the pace
 	case word == u.toldWord && kind == u.toldKind:
 		return
 	}
@@ -57,15 +61,18 @@ func (m *Monitor) tell(u *upstream, failed bool, now time.Time) {
 		return // not news: nothing was seen
 	case kind == Account:
 		level = slog.LevelError
-	case word != string(up):
+	case word != string(up) && word != Limited:
 		level = slog.LevelWarn
 	}
 	attrs := []any{"upstream", u.Name, "state", word}
-	if _, why := m.trouble(u); why != "" {
+	if _, why := m.trouble(u, now); why != "" {
 		attrs = append(attrs, "why", why)
 	}
-	if !u.Breaker.closed() {
+	switch {
+	case !u.Breaker.closed():
 		attrs = append(attrs, "until", u.Breaker.Until.UTC().Truncate(time.Second))
+	case word == Limited:
+		attrs = append(attrs, "until", u.budget.until(now).UTC().Truncate(time.Second))
 	}
 	log := m.opts.Log
 	m.logs = append(m.logs, func() { log.Log(context.Background(), level, "upstream", attrs...) })

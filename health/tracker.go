@@ -24,7 +24,9 @@ type tracker struct {
 	Owed     int       `json:"owed,omitempty"`
 	LastGood time.Time `json:"last_good,omitzero"`
 	Breaker  breaker   `json:"breaker,omitzero"`
+	Fewer    fewer     `json:"fewer,omitzero"`
 
+	easing easing
 	// fell: it was down in this network, and failback asks for it.
 	fell bool
 	// generation rises when what is under way stops to matter.
@@ -36,6 +38,7 @@ type observation struct {
 	probe      bool
 	trial      bool // the one delivery that a breaker on trial let through
 	generation int  // in which it began; none: it does not speak of now
+	underWay   int  // deliveries there, with this one
 	fault      Fault
 }
 
@@ -62,10 +65,16 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 			t = t.move(down, f, now)
 			t.Owed = rise
 		}
-	case stale && (f.Kind == Session || f.Kind == Place):
+	case stale && (f.Kind == Session || f.Kind == Place || f.Kind == Connections):
 		// A connection that broke in a time of trouble says nothing new, nor
 		// does a refusal for where we were. What was told about the account
 		// or its limits holds wherever we are.
+	case f.Kind == Connections:
+		t.Fewer = t.Fewer.refused(o.underWay, now)
+		// None at all is the last that helps: somebody else has them.
+		if o.trial || o.underWay <= 1 {
+			t.Breaker = t.Breaker.fail(f, o.trial, now)
+		}
 	default:
 		t.Breaker = t.Breaker.fail(f, o.trial, now)
 	}
@@ -75,7 +84,10 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	t.LastGood = now
 	if o.trial {
-		t.Breaker = breaker{}
+		t.Breaker, t.easing = breaker{}, easing{most: 1, began: now}
+	}
+	if !o.probe {
+		t.easing = t.easing.served()
 	}
 	switch {
 	case o.generation != t.generation:
@@ -87,6 +99,7 @@ func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	case o.probe:
 		t = t.move(up, Fault{}, now)
 		t.Owed = rise - 1
+		t.easing = easing{most: 1, unproven: t.easing.unproven}
 		// What began before now may still fail of the trouble that is over.
 		t.generation++
 	default:
@@ -118,7 +131,7 @@ func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 // affair.
 func (t tracker) anew(now time.Time) tracker {
 	t = t.move(unknown, Fault{}, now)
-	t.Owed, t.fell = 0, false
+	t.Owed, t.fell, t.easing = 0, false, t.easing.anew()
 	t.generation++
 	return t
 }
@@ -126,8 +139,11 @@ func (t tracker) anew(now time.Time) tracker {
 // roam is anew in another network, where what was refused for the place we were
 // in, and sessions that broke there, are forgiven too.
 func (t tracker) roam(now time.Time) tracker {
-	if k := t.Breaker.Kind; k == Session || k == Place {
-		t.Breaker = breaker{}
+	switch t.Breaker.Kind {
+	case Session, Place, Connections:
+		if !t.Breaker.suspectsLogin() {
+			t.Breaker = breaker{}
+		}
 	}
 	return t.anew(now)
 }
@@ -135,8 +151,8 @@ func (t tracker) roam(now time.Time) tracker {
 // forgive drops what was said about the account: the secret or the config is
 // another one now. One delivery shows whether it is the right one.
 func (t tracker) forgive(now time.Time) tracker {
-	if t.Breaker.Kind == Account {
-		t.Breaker.Failures, t.Breaker.Until = 0, now
+	if t.Breaker.suspectsLogin() {
+		t.Breaker.Failures, t.Breaker.Until, t.Breaker.Logins = 0, now, logins{}
 	}
 	return t
 }
@@ -144,12 +160,21 @@ func (t tracker) forgive(now time.Time) tracker {
 // shift moves all times when the clock was set back: what was to last a minute
 // lasts a minute.
 func (t tracker) shift(by time.Duration) tracker {
-	for _, at := range []*time.Time{&t.Since, &t.LastGood, &t.Breaker.Since, &t.Breaker.Until} {
+	times := []*time.Time{&t.Since, &t.LastGood, &t.Breaker.Since, &t.Breaker.Until, &t.Breaker.At, &t.Fewer.Since, &t.easing.began}
+	for i := range t.Breaker.Logins {
+		times = append(times, &t.Breaker.Logins[i])
+	}
+	for _, at := range times {
 		if !at.IsZero() {
 			*at = at.Add(by)
 		}
 	}
 	return t
+}
+
+// atOnce is how many deliveries there may be at a time, 0 for any number.
+func (t tracker) atOnce(now time.Time) int {
+	return fewest(t.easing.limit(now), t.Fewer.limit(now))
 }
 
 // rank is how good an upstream is, apart from a trial that is under way.
