@@ -66,7 +66,7 @@ func explained(text string) map[string]bool {
 			continue
 		}
 		inner, isTable := strings.CutPrefix(right, "{")
-		if !isTable {
+		if !isTable || strings.HasPrefix(inner, ` "`) { // its fields are the reader's own words
 			shown[table+left] = true
 			continue
 		}

@@ -27,6 +27,8 @@ func (d *decoder) upstreamSchema(n *node) schema {
 		"password_command": passwordCommand(&u.Secret),
 		"senders":          texts(&u.Senders, `["@example.com", "ann@example.org"]`, checkSender),
 		"default_from":     text(&u.DefaultFrom, checkAddress),
+		"recipients":       texts(&u.Recipients, `["example.com", "*.example.org"]`, checkRecipient),
+		"rewrite":          rewriting(&u.Rewrite),
 		"limits": {table: schema{
 			"connections": number(&u.Limits.Connections, 1, 1000),
 		}},
@@ -59,24 +61,6 @@ func checkAddress(s string) fault {
 	return fault{}
 }
 
-func checkSender(s string) fault {
-	domain, isDomainRule := strings.CutPrefix(s, "@")
-	if isDomainRule && isFullDomain(domain) {
-		return fault{}
-	}
-	if _, _, ok := splitAddress(s); ok {
-		return fault{}
-	}
-	fix := `write "ann@example.com" for one address, "@example.com" for a domain`
-	switch {
-	case s == "*":
-		fix = "leave senders out to allow any"
-	case isFullDomain(s):
-		fix = `write "@` + s + `" for the whole domain`
-	}
-	return fault{quote(s) + " is neither an address nor an @domain", fix}
-}
-
 // checkUpstreams looks at each upstream as a whole, and at all together.
 func (d *decoder) checkUpstreams(root *node) {
 	if len(d.upstream) == 0 {
@@ -102,12 +86,8 @@ func (d *decoder) checkUpstreams(root *node) {
 		}
 		d.checkSchemes(e)
 		d.checkAuth(e)
-		d.checkDefaultFrom(e)
+		d.checkRoute(e)
 		d.checkLoop(e)
-		for i, s := range u.Senders {
-			u.Senders[i] = lowerDomain(s)
-		}
-		u.DefaultFrom = lowerDomain(u.DefaultFrom)
 		d.config.Upstreams = append(d.config.Upstreams, *u)
 	}
 }
@@ -173,19 +153,6 @@ func (d *decoder) checkAuth(e *upstreamEntry) {
 
 func secretKeys() []string {
 	return []string{"password", "password_file", "password_env", "password_command"}
-}
-
-// checkDefaultFrom: an upstream sends only for its senders, so a replacement
-// that is none of them could never be used.
-func (d *decoder) checkDefaultFrom(e *upstreamEntry) {
-	_, domain, ok := splitAddress(e.u.DefaultFrom)
-	if !ok || len(e.u.Senders) == 0 {
-		return
-	}
-	whole := lowerDomain(e.u.DefaultFrom)
-	if !slices.ContainsFunc(e.u.Senders, func(s string) bool { s = lowerDomain(s); return s == whole || s == "@"+domain }) {
-		d.problem(e.node.lineOf("default_from"), "upstream.default_from", "is not among this upstream's senders", "add it to senders")
-	}
 }
 
 // checkLoop: mail to ourselves would go round until its Received fields stop
