@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // Verdict is the next step for a recipient.
@@ -42,41 +45,41 @@ const (
 	ScopeUnknown     Scope = "unknown"   // U: permanent, not attributed
 )
 
-// classify says what a reply or an error means for one recipient, and whose
-// fault it is, where no rule says so. It decides by stage, by basic code and by enhanced code; texts
-// are only asked where the codes leave open whose fault a refusal is, and they
-// never turn a refusal into a success or a 4xx into a bounce (RFC 5321 4.2).
-//
-// Before MAIL the upstream knows nothing about the message, so nothing it says
-// there can bounce it.
+// classify is Classify where nothing is known of the upstream.
 func classify(at Stage, r Reply, err error, rcpt string) (Verdict, Scope) {
-	switch class := r.Code / 100; {
-	case err != nil:
-		return ofError(at, err)
+	m := Rules{}.Classify(at, r, err, rcpt, time.Time{})
+	return m.Verdict, m.Scope
+}
+
+// ofCodes is what stage and codes say of a refusal, and which of them does. A
+// basic code speaks where no enhanced one says anything.
+func ofCodes(at Stage, r Reply, text string, names bool) Meaning {
+	switch perm := r.Code/100 == 5; {
 	case at < Mail:
-		return Next, ofSetup(at, r)
-	case class == 2 && at == Dot:
-		return Delivered, ScopeNone
-	case class == 4 || class == 5:
-		return ofRefusal(at, r, rcpt)
-	case at == Dot:
-		return InDoubt, ScopeSession
+		return Meaning{Scope: ofSetup(at, r), Rule: byStage(at, r)}
+	case perm:
+		return ofPermanent(at, r, text, names)
 	default:
-		return Next, ScopeSession
+		return ofTemporary(at, r)
 	}
 }
 
-func ofRefusal(at Stage, r Reply, rcpt string) (v Verdict, s Scope) {
-	if r.Code/100 == 4 {
-		v, s = ofTemporary(at, r)
-	} else {
-		v, s = ofPermanent(at, r, rcpt)
+func byStage(at Stage, r Reply) string {
+	answered, ok := commands[at]
+	if !ok {
+		answered = "in answer to " + strings.ToUpper(at.String())
 	}
-	if refusesPlace(r, s) {
-		return Next, ScopePlace
-	}
-	return v, s
+	return codeOf(r) + " " + answered
 }
+
+// commands are what a reply answers, where the stage has another name.
+var commands = map[Stage]string{
+	Greeting: "as the greeting", Body: "in the middle of the message", Dot: "in answer to the final dot",
+}
+
+func codeOf(r Reply) string { return strconv.Itoa(r.Code) }
+
+func byEnhanced(r Reply) string { return "enhanced code " + r.Enhanced }
 
 // ofSetup: class T for what is for a while, P for what is about us.
 func ofSetup(at Stage, r Reply) Scope {
@@ -98,16 +101,16 @@ func ofSetup(at Stage, r Reply) Scope {
 	}
 }
 
-func ofTemporary(at Stage, r Reply) (Verdict, Scope) {
+func ofTemporary(at Stage, r Reply) Meaning {
 	switch subject, detail := r.status(); {
 	case r.Code == 421: // it closes the session
-		return Next, ScopeSession
+		return Meaning{Scope: ScopeSession, Rule: byStage(at, r)}
 	case subject == 7 && (detail == 26 || detail == 28 || detail == 500):
-		return Next, ScopeQuota
+		return Meaning{Scope: ScopeQuota, Rule: byEnhanced(r)}
 	case at == Rcpt && (subject == 1 || subject == 2):
-		return Later, ScopeRecipient // every upstream would meet the same mailbox
+		return Meaning{Scope: ScopeRecipient, Rule: byEnhanced(r)}
 	default:
-		return Next, ScopeTemporary
+		return Meaning{Scope: ScopeTemporary, Rule: byStage(at, r)}
 	}
 }
 
@@ -120,6 +123,8 @@ func ofError(at Stage, err error) (Verdict, Scope) {
 		return InDoubt, ScopeSession
 	case errors.Is(err, ErrPassword), errors.Is(err, errMechanism), errors.Is(err, errClear):
 		return Next, ScopeAccount
+	case errors.Is(err, errQueued):
+		return Next, ScopeConnections // more than can log in one by one in the time there is
 	case errors.Is(err, errNoStartTLS), errors.Is(err, errInjected):
 		return Next, ScopeIdentity
 	case errors.Is(err, errHandshake) && !isLoss(err):

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestVerdictByStage is written from the table of stages and basic codes, not
@@ -33,7 +37,8 @@ func TestVerdictByStage(t *testing.T) {
 		{StartTLS, "454 4.7.0 TLS not available", Next, ScopeTemporary},
 		{StartTLS, "501 no", Next, ScopeIdentity},
 		{StartTLS, "554 5.7.3 no", Next, ScopeIdentity},
-		{Auth, "421 too many login attempts", Next, ScopeTemporary},
+		{Auth, "421 too many login attempts", Next, ScopeQuota},
+		{Auth, "421 not now", Next, ScopeTemporary},
 		{Auth, "432 4.7.12 transition", Next, ScopeTemporary},
 		{Auth, "454 4.7.0 temporary", Next, ScopeTemporary},
 		{Auth, "530 5.7.0 TLS first", Next, ScopeAccount},
@@ -260,30 +265,100 @@ func TestVerdictOfErrors(t *testing.T) {
 	}
 }
 
-// FuzzClassify holds what must be true of every reply.
+// FuzzClassify holds what must be true of every reply, whatever is known of the
+// upstream.
 func FuzzClassify(f *testing.F) {
-	f.Add(uint8(Rcpt), uint16(550), "5.1.1 <b@c> relaying", "b@c")
-	f.Add(uint8(Dot), uint16(451), "4.2.2 content", "")
-	f.Fuzz(func(t *testing.T, at uint8, code uint16, text, rcpt string) {
+	f.Add(uint8(Rcpt), uint16(550), "5.1.1 <b@c> relaying", "b@c", uint8(0))
+	f.Add(uint8(Dot), uint16(451), "4.2.2 content", "", uint8(1))
+	f.Add(uint8(Dot), uint16(550), "5.7.1 likely unsolicited, gcdp", "", uint8(2))
+	f.Add(uint8(Auth), uint16(550), "5.1.1 <b@c>: unknown, a virus", "b@c", uint8(3))
+	f.Add(uint8(Rcpt), uint16(450), "4.2.1 try again in 1h", "b@c", uint8(4))
+	f.Add(uint8(Mail), uint16(553), "[BL21] spam message rejected, too many connections", "b@c", uint8(5))
+	all := []Rules{{}}
+	for _, p := range slices.SortedFunc(maps.Values(profiles(f)), func(a, b *Profile) int { return strings.Compare(a.Name, b.Name) }) {
+		all = append(all, Rules{Profile: p})
+	}
+	for _, s := range Scopes() { // an operator may say anything of anything
+		all = append(all, Rules{Operator: []Rule{{Name: "any", Code: "4", Scope: s}, {Name: "any", Code: "5", Scope: s}}})
+	}
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, at uint8, code uint16, text, rcpt string, which uint8) {
 		stage := Stage(at % uint8(len(stageNames)))
 		r := Reply{Code: int(code) % 1000, Text: text}
 		r.Enhanced = enhanced(r.Code, text)
-		v, s := classify(stage, r, nil, rcpt)
+		rules := all[int(which)%len(all)]
+		began := time.Now()
+		m := rules.Classify(stage, r, nil, rcpt, now)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		v, s := m.Verdict, m.Scope
 		switch {
-		case v == Bounce && stage < Mail:
-			t.Error("a bounce before MAIL")
+		case v == Bounce && stage < Rcpt:
+			t.Error("a bounce before RCPT")
 		case v == Bounce && r.Code/100 != 5:
 			t.Error("a bounce without a 5xx")
+		case v == Bounce && s == ScopeMessage && stage < Body:
+			t.Error("a message refused that nobody has seen")
+		case v == Bounce && s != ScopeRecipient && s != ScopeMessage:
+			t.Error("a bounce for the fault of somebody else")
 		case v == Delivered && (stage != Dot || r.Code/100 != 2):
 			t.Error("delivered without a 2xx to the dot")
 		case v == InDoubt && stage != Dot:
 			t.Error("in doubt before the dot")
 		case stage == Dot && r.Code/100 == 2 && v != Delivered:
 			t.Error("a 2xx to the dot is no delivery")
-		case s == ScopePlace && (v != Next || stage < Mail):
-			t.Error("a place is refused only from MAIL on, and others are asked")
+		case v == Next && s == ScopeRecipient, v == Later && (s != ScopeRecipient || r.Code/100 != 4):
+			t.Error("a recipient's fault sends it elsewhere, or another one makes it wait")
+		case stage < Mail && s.aboutMail():
+			t.Error("mail is blamed before there is any")
 		case v == "" || s == ScopeNone && v != Delivered:
 			t.Error("nobody is at fault")
+		case m.Rule == "":
+			t.Error("nobody says so")
+		case !m.Until.IsZero() && (!m.Until.After(now) || m.Until.Sub(now) > longestWait || !s.passes()):
+			t.Errorf("until %v", m.Until)
+		}
+		if again := rules.Classify(stage, r, nil, rcpt, now); again != m {
+			t.Errorf("%+v, and then %+v", m, again)
 		}
 	})
+}
+
+// TestBeforeMailNothingBounces sends a million replies.
+func TestBeforeMailNothingBounces(t *testing.T) {
+	ps := slices.Collect(maps.Values(profiles(t)))
+	random := rand.New(rand.NewPCG(1, 2))
+	tails := []string{
+		"no such user bob@example.com", "virus found", "as spam", "mailbox full", "relaying denied", "message contains a virus", "[BL21]", "gcdp",
+		"try again in 5 minutes", "Daily user sending limit exceeded", "too large", "", "content rejected",
+	}
+	n := 1_000_000
+	if testing.Short() {
+		n = 50_000
+	}
+	for range n {
+		r := Reply{Code: 200 + random.IntN(400)}
+		r.Text = fmt.Sprintf("%d.%d.%d %s", r.Code/100, random.IntN(8), random.IntN(40), tails[random.IntN(len(tails))])
+		r.Enhanced = enhanced(r.Code, r.Text)
+		at := Stage(random.IntN(int(Mail)))
+		if m := (Rules{Profile: ps[random.IntN(len(ps))]}).Classify(at, r, nil, "bob@example.com", time.Time{}); m.Verdict != Next || m.Scope.aboutMail() {
+			t.Fatalf("%s %s: %+v", at, r, m)
+		}
+	}
+}
+
+// TestLongRepliesAreQuick: a server cannot make us work by talking.
+func TestLongRepliesAreQuick(t *testing.T) {
+	ps := profiles(t)
+	for _, word := range []string{"wait ", "a", "try again in ", "1 Jan ", "@ ", "192.0.2.1 blocked ", "spam ", "\n", "1h"} {
+		r := Reply{Code: 550, Text: strings.Repeat(word, maxReplyBytes/len(word))}
+		began := time.Now()
+		for _, p := range ps {
+			Rules{Profile: p}.Classify(Dot, r, nil, "bob@example.com", began)
+		}
+		if took := time.Since(began) / time.Duration(len(ps)); took > 200*time.Millisecond {
+			t.Errorf("%q: %v", word, took)
+		}
+	}
 }

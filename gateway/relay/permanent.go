@@ -18,18 +18,18 @@ func (r Reply) status() (subject, detail int) {
 	return subject, detail
 }
 
-// meaning is whose fault a range of enhanced codes 5.subject.x is, at MAIL, at
+// codes is whose fault a range of enhanced codes 5.subject.x is, at MAIL, at
 // RCPT, and from DATA on. A recipient's fault is told as such only in answer to
 // its RCPT; later it counts for the one that the text names, and otherwise is
 // what last says.
-type meaning struct {
+type codes struct {
 	subject, from, to int
 	mail, rcpt, last  Scope
 }
 
 const anyDetail = 999
 
-var meanings = []meaning{
+var permanent = []codes{
 	// Addresses (RFC 3463 3.2, RFC 7505).
 	{1, 7, 8, ScopeSender, ScopeSender, ScopeSender},
 	{1, 90, 90, ScopeQuota, ScopeQuota, ScopeQuota}, // Microsoft: recipients a day
@@ -72,64 +72,49 @@ var meanings = []meaning{
 	{7, 0, anyDetail, ScopeUnknown, ScopePolicy, ScopeUnknown},
 }
 
-func ofPermanent(at Stage, r Reply, rcpt string) (Verdict, Scope) {
-	scope := permanentScope(at, r, rcpt)
-	switch {
-	case scope == ScopeRecipient:
-		return Bounce, scope
-	case scope == ScopeMessage && at >= Body && r.Enhanced != "5.6.7":
-		// Another upstream would conclude the same from the same octets; only
-		// SMTPUTF8 (5.6.7) is a thing that one has and another has not.
-		return Bounce, scope
-	default:
-		return Next, scope
-	}
-}
-
-func permanentScope(at Stage, r Reply, rcpt string) Scope {
+func ofPermanent(at Stage, r Reply, text string, names bool) Meaning {
 	subject, detail := r.status()
-	text := strings.ToLower(r.Text)
-	names := rcpt != "" && strings.Contains(text, strings.ToLower(rcpt))
-	switch {
-	case at == Rcpt && (r.Code == 521 || r.Code == 556):
-		return ScopeRecipient // the destination takes no mail (RFC 7504)
-	case at == Rcpt && (r.Code == 530 || refusesToRelay(text)):
-		return ScopeSender
-	case at >= Body && subject == 7 && detail == 0 && (r.Code == 552 || strings.Contains(text, "content")):
-		return ScopeMessage
-	}
-	for _, m := range meanings {
-		if m.subject != subject || detail < m.from || m.to < detail {
-			continue
+	for _, m := range permanent {
+		if m.subject == subject && m.from <= detail && detail <= m.to {
+			return m.of(at, r, text, names)
 		}
-		switch {
-		case at == Mail:
-			return m.mail
-		case at == Rcpt || names && m.rcpt == ScopeRecipient:
-			return m.rcpt
-		case at == Data && m.last == ScopeMessage:
-			return ScopeUnknown // it has not seen the message
-		}
-		return m.last
 	}
-	if subject >= 0 {
-		return ofBasic(at, r.Code, false)
+	if subject >= 0 { // one that says whose fault it is not
+		names = false
 	}
-	return ofBasic(at, r.Code, names)
+	return Meaning{Scope: ofBasic(at, r.Code, names), Rule: byStage(at, r)}
 }
 
-// refusesToRelay knows the words for "not for you", which some servers send
-// with codes for "no such user".
-func refusesToRelay(text string) bool {
-	return strings.Contains(text, "relay access denied") || strings.Contains(text, "relaying") || strings.Contains(text, "authentication required")
+// of is the meaning at a stage. What the code of a destination that takes no
+// mail says, and what an enhanced code leaves open, the rest of the reply says.
+func (m codes) of(at Stage, r Reply, text string, names bool) Meaning {
+	scope := m.last
+	switch {
+	case at == Rcpt && takesNoMail(r.Code), at == Rcpt && r.Code == 530:
+		return Meaning{Scope: ofBasic(at, r.Code, names), Rule: byStage(at, r)}
+	case at >= Body && m.subject == 7 && m.to == 0 && (r.Code == 552 || strings.Contains(text, "content")):
+		scope = ScopeMessage
+	case at == Mail:
+		scope = m.mail
+	case at == Rcpt || names && m.rcpt == ScopeRecipient:
+		scope = m.rcpt
+	case at == Data && m.last == ScopeMessage:
+		scope = ScopeUnknown // it has not seen the message
+	}
+	return Meaning{Scope: scope, Rule: byEnhanced(r)}
 }
+
+// takesNoMail knows the codes of a destination that never does (RFC 7504).
+func takesNoMail(code int) bool { return code == 521 || code == 556 }
 
 // ofBasic is for codes without an enhanced one that says anything.
 func ofBasic(at Stage, code int, names bool) Scope {
 	switch {
-	case code == 530 || code == 534 || code == 535 || code == 538:
-		return ScopeAccount // RFC 4954 6
-	case at == Rcpt && (code == 551 || names && (code == 550 || code == 553)):
+	case at == Rcpt && code == 530:
+		return ScopeSender // some may relay here without a login
+	case isLoginCode(code):
+		return ScopeAccount
+	case at == Rcpt && (code == 551 || takesNoMail(code) || names && (code == 550 || code == 553)):
 		return ScopeRecipient
 	case at == Rcpt && code == 552:
 		return ScopeTemporary // too many recipients (RFC 5321 4.5.3.1.10)
@@ -139,3 +124,6 @@ func ofBasic(at Stage, code int, names bool) Scope {
 		return ScopeUnknown
 	}
 }
+
+// isLoginCode knows the codes of RFC 4954 6.
+func isLoginCode(code int) bool { return code == 530 || code == 534 || code == 535 || code == 538 }

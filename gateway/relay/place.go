@@ -5,23 +5,9 @@ import (
 	"strings"
 )
 
-// refusesPlace says that a refusal from MAIL on is about where we are: our
-// address is on a list, or this network may not send here. There are no codes
-// for that, so the words decide, but never against a code that says whose fault
-// it is: otherwise is that of the rest of the rules.
-func refusesPlace(r Reply, otherwise Scope) bool {
-	switch otherwise {
-	case ScopeUnknown, ScopePolicy, ScopeSender, ScopeTemporary:
-	case ScopeRecipient:
-		// Where only its address in the text speaks against the recipient, the
-		// other words of the text may speak for it.
-		if subject, _ := r.status(); subject >= 0 || r.Code != 550 && r.Code != 553 {
-			return false
-		}
-	default:
-		return false
-	}
-	text := plainWords(r.Text)
+// isPlace knows refusals from MAIL on that are about where we are: our address
+// is on a list, or this network may not send here. There are no codes for that.
+func isPlace(text string) bool {
 	return says(text, wrongNetwork) && !says(text, localPart) || isListed(text)
 }
 
@@ -60,27 +46,6 @@ var client = []string{
 var content = []string{
 	"uribl", "surbl", "ivmuri", "dbl.", " dbl", "uri ", "urls", "url in", "links", "message contains", "body contains", "content", "attachment",
 	"virus", "not listed", "sender address", "sender domain", "your domain", "from domain", "recipient address", "helo command",
-}
-
-func says(text string, words []string) bool {
-	for _, w := range words {
-		if strings.Contains(text, w) {
-			return true
-		}
-	}
-	return false
-}
-
-// plainWords is a text in lower case, on one line, and without mail addresses,
-// which may contain any word.
-func plainWords(text string) string {
-	var words []string
-	for w := range strings.FieldsSeq(strings.ToLower(text)) {
-		if !strings.Contains(w, "@") {
-			words = append(words, w)
-		}
-	}
-	return strings.Join(words, " ")
 }
 
 // hasAddress finds an IP address, however it is dressed: [192.0.2.1], ip=::1,

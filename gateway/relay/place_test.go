@@ -60,8 +60,8 @@ func TestVerdictByPlace(t *testing.T) {
 		{Rcpt, "450 4.2.1 <bob@example.com> busy, not on our network", Later, ScopeRecipient},
 		{Dot, "550 5.1.1 <bob@example.com>: unknown; Client host [192.0.2.1] blocked using x", Bounce, ScopeRecipient},
 		// The message, or somebody's name in it.
-		{Dot, "554 5.7.1 Message contains a URL listed in URIBL, from [192.0.2.1]", Next, ScopeUnknown},
-		{Dot, "550 5.7.1 blocked using dbl.spamhaus.org; 192.0.2.1", Next, ScopeUnknown},
+		{Dot, "554 5.7.1 Message contains a URL listed in URIBL, from [192.0.2.1]", Bounce, ScopeMessage},
+		{Dot, "550 5.7.1 blocked using dbl.spamhaus.org; 192.0.2.1", Bounce, ScopeMessage},
 		{Dot, "554 5.6.0 content blocked using your ip address", Bounce, ScopeMessage},
 		{Rcpt, "554 5.7.1 Service unavailable; Sender address [ann@example.com] blocked using dbl.spamhaus.org; 192.0.2.1", Next, ScopePolicy},
 		{Rcpt, "554 5.7.1 <laptop>: Helo command rejected: blocked using 192.0.2.1", Next, ScopePolicy},

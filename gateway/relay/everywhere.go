@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// words is the text of a reply, in lower case and on one line.
+type words struct {
+	all   string
+	plain string // without mail addresses, which may contain any word
+}
+
+// maxWords is how many octets of a reply are read for their meaning: a server
+// must not make us work by talking.
+const maxWords = 8 << 10
+
+func readWords(text string) words {
+	all := strings.Fields(strings.ToLower(text[:min(len(text), maxWords)]))
+	plain := slices.DeleteFunc(slices.Clone(all), func(w string) bool { return strings.Contains(w, "@") })
+	return words{strings.Join(all, " "), strings.Join(plain, " ")}
+}
+
+func says(text string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
+}
+
+// everywhere is what a refusal means whoever it comes from. Where the codes
+// leave open whose fault it is, words are asked first: servers choose words with
+// more care than codes.
+func everywhere(at Stage, r Reply, text words, names bool) Meaning {
+	m := ofCodes(at, r, text.all, names)
+	for _, s := range sayings {
+		if s.from <= at && at <= s.to && (s.class == 0 || s.class == r.Code/100) && s.refines(at, r, m.Scope) && s.means(text.plain) {
+			return Meaning{Scope: s.scope, Wait: s.wait, Rule: "the words for " + s.name}
+		}
+	}
+	return m
+}
+
+// saying is what some words mean, wherever they are said.
+type saying struct {
+	name     string
+	from, to Stage
+	class    int     // 4 or 5; 0: either
+	over     []Scope // of the codes, that the words know better than
+	means    func(text string) bool
+	scope    Scope
+	wait     time.Duration
+}
+
+var (
+	vague = []Scope{ScopeUnknown, ScopePolicy, ScopeSender, ScopeTemporary}
+	// A 421 only says that the session ends, and before MAIL codes say little.
+	anyFault = append(slices.Clip(vague), ScopeSession, ScopeNetwork)
+	// Where only its address in the text speaks against the recipient, the other
+	// words of the text may speak for it.
+	orNamed = append(slices.Clip(vague), ScopeRecipient)
+)
+
+// sayings are in order: what ends by itself, and what is about us, comes before
+// what ends a message.
+var sayings = []saying{
+	{"too many connections", Greeting, Dot, 0, anyFault, tooManyConnections, ScopeConnections, 0},
+	{"a place that may not send", Mail, Dot, 0, orNamed, isPlace, ScopePlace, 0},
+	{"too many logins", Auth, Auth, 4, vague, phrases("too many login", "too many failed", "too many auth", "too many bad auth"), ScopeQuota, time.Hour},
+	{"a limit of mail", Greeting, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount), overLimit, ScopeQuota, 0},
+	{"a wait", Mail, Dot, 5, vague, asksToWait, ScopeQuota, 0},
+	{"too many recipients", Rcpt, Dot, 5, vague, phrases("too many recipients", "too many rcpt"), ScopeTemporary, 0},
+	{"an account that is shut", Mail, Dot, 5, orNamed, accountShut, ScopeAccount, 0},
+	{"a login that is missing", Mail, Mail, 5, vague, noLogin, ScopeAccount, 0},
+	{"relaying denied", Rcpt, Rcpt, 5, orNamed, noRelay, ScopeSender, 0},
+	{"a sender who is not welcome", Mail, Dot, 5, orNamed, notThisSender, ScopeSender, 0},
+	{"a message that is too large", Mail, Dot, 5, []Scope{ScopeUnknown}, tooLarge, ScopeSize, 0},
+	{"a message that is not wanted", Body, Dot, 5, []Scope{ScopeUnknown}, badContent, ScopeMessage, 0},
+}
+
+// refines says that the words may know better than the codes.
+func (s saying) refines(at Stage, r Reply, coded Scope) bool {
+	if !slices.Contains(s.over, coded) {
+		return false
+	}
+	switch subject, _ := r.status(); coded {
+	case ScopeRecipient:
+		// Of the enhanced codes 5.1.1 comes with "relaying denied" at times.
+		return r.Code/100 == 5 && (subject < 0 && (r.Code == 550 || r.Code == 553) || s.scope == ScopeSender && s.from == Rcpt)
+	case ScopeAccount:
+		return at == Auth && !isLoginCode(r.Code) && subject < 0
+	default:
+		return true
+	}
+}
+
+func phrases(words ...string) func(string) bool {
+	return func(text string) bool { return says(text, words) }
+}
+
+func tooManyConnections(text string) bool {
+	return says(text, []string{
+		"too many connections", "too many concurrent", "too many simultaneous", "too many sessions", "too many smtp sessions", "concurrent connection",
+		"simultaneous connection", "connection limit", "connections limit", "sender thread limit", "maximum number of connections", "maximum connections",
+		"trop de connexions",
+	}) && !says(text, []string{"recipient"})
+}
+
+// overLimit: so much mail in so much time.
+func overLimit(text string) bool {
+	return says(text, []string{
+		"per second", "per minute", "per hour", "per day", "per 24", "/hour", "/day", "24 hours", "24-hour", "this hour", "hourly", "daily",
+		"sending limit", "send limit", "sending quota", "sending rate", "rate limit", "ratelimit", "rate-limit", "message limit", "messages limit",
+		"recipient limit", "outgoing limit", "outgoing mail limit", "email quota", "mail quota", "message rate", "submission rate", "too many messages",
+		"too many mails", "too many emails", "too much mail",
+	}) && says(text, []string{"exceed", "limit", "reached", "too many", "too much", "maximum", "over quota"}) && !says(text, []string{
+		"mailbox", "inbox", "receiving", "disk", "storage", "size limit", "this user", "the user", "recipient is", "recipient has", "recipient's",
+	})
+}
+
+func asksToWait(text string) bool { return len(waits(text)) > 0 }
+
+func accountShut(text string) bool {
+	return says(text, []string{"your account", "sender account", "sending account", "sending for this account", "outgoing mail from", "sender's account"}) &&
+		says(text, []string{"suspend", "disabled", "blocked", "locked", "deactivated", "inactive", "restricted", "not activated", "not yet activated", "paused"})
+}
+
+func noLogin(text string) bool {
+	return says(text, []string{
+		"authentication required", "authentication is required", "must authenticate", "need to authenticate", "not authenticated", "please authenticate",
+		"unauthenticated", "auth required", "log in first", "login required",
+	}) && !says(text, []string{"spf", "dkim", "dmarc"})
+}
+
+// noRelay knows the words for "not for you", which some servers send with codes
+// for "no such user".
+func noRelay(text string) bool {
+	return says(text, []string{
+		"relay access denied", "relaying", "relay denied", "relay not permitted", "relay not allowed", "relay prohibited", "not permitted to relay",
+		"not allowed to relay", "unable to relay", "authentication required", "authentication is required", "please authenticate",
+	})
+}
+
+func notThisSender(text string) bool {
+	return says(text, []string{
+		"sender address rejected", "sender address is not allowed", "sender address not allowed", "sender rejected", "sender is not allowed",
+		"sender not allowed", "sender denied", "invalid sender", "not owned by", "not allowed to send from", "not authorized to send from",
+		"not authorised to send from", "not permitted to send from", "not allowed to send as", "not authorized to send as", "not permitted to send as",
+		"permissions to send as", "sendasdenied", "send as denied", "verified sender", "sender verify failed", "sender domain not", "sending domain",
+		"sender not verified", "email address is not verified", "domain is not verified", "from address is not", "not associated with your account",
+	}) && !says(text, []string{"to this recipient", "to this group", "to the recipient", "recipient's"})
+}
+
+func tooLarge(text string) bool {
+	return says(text, []string{
+		"message too large", "message is too large", "message too big", "message is too big", "message size exceeds", "size limit", "maximum message size",
+		"maximum size", "message too long", "message is too long",
+	})
+}
+
+// badContent: of the message itself, so that others would say the same. What is
+// also said of a person, a machine or an account is no word for it.
+func badContent(text string) bool {
+	return says(text, []string{
+		"spam message", "as spam", "is spam", "be spam", "like spam", "looks spam", "suspicion of spam", "probability of spam", "spam content", "spam score",
+		"spam detected", "detected spam", "blocked by spamassassin", "likely unsolicited", "unsolicited mail", "unsolicited bulk", "virus", "malware",
+		"infected", "phish", "uribl", "surbl", "dbl.", "message content", "content of the message", "content rejected", "its content", "message contains",
+		"banned file", "attachment type", "blocked attachment", "anti-spam engine",
+	}) && !says(text, []string{
+		"account", "your ip", "your server", "your host", "your network", "your address", "your domain", "your mailbox", "sender address", "sender domain", "from domain",
+		"client host", "client ip", "sending ip", "sender ip", "ip address", "helo", "ehlo", "reputation", "blacklist", "black list", "blocklist", "block list",
+		"sending spam", "spammer", "limit", "quota", "not spam", "no virus",
+	})
+}
