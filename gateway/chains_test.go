@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mailroam/gateway/alert"
+	"mailroam/gateway/dispatch"
 )
 
 func TestChains(t *testing.T) {
@@ -28,6 +29,17 @@ func TestChains(t *testing.T) {
 		}},
 		{"programs", []UpstreamConfig{up("a", "ann@a.example", "@a.example"), up("b", "", "@a.example")}, []alert.Chain{
 			{Senders: []string{"@a.example"}, Upstreams: []string{"a", "b"}}, {Senders: []string{"programs without an address"}, Upstreams: []string{"a"}},
+		}},
+		{"patterns", []UpstreamConfig{up("a", "", "@*.a.example", "*"), up("b", "", "@x.a.example", "ann+*@b.example")}, []alert.Chain{
+			{Senders: []string{"@*.a.example", "anybody else"}, Upstreams: []string{"a"}}, {Senders: []string{"@x.a.example", "ann+*@b.example"}, Upstreams: []string{"a", "b"}},
+		}},
+		{"rewritten", []UpstreamConfig{up("a", "", "ann@a.example"), {Name: "b", Senders: []string{"me@b.example"}, Rewrite: []dispatch.Rewrite{{Pattern: "@a.example", Address: "me@b.example"}}}}, []alert.Chain{
+			{Senders: []string{"ann@a.example"}, Upstreams: []string{"a", "b"}}, {Senders: []string{"me@b.example", "@a.example"}, Upstreams: []string{"b"}},
+		}},
+		{"by recipient", []UpstreamConfig{{Name: "a", Recipients: []string{"*.corp.example"}}, up("b", "", "@b.example")}, []alert.Chain{
+			{Senders: []string{"@b.example"}, Upstreams: []string{"b"}},
+			{Senders: []string{"@b.example to *.corp.example"}, Upstreams: []string{"a", "b"}},
+			{Senders: []string{"anybody else to *.corp.example"}, Upstreams: []string{"a"}},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
