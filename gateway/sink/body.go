@@ -26,7 +26,7 @@ func (s *session) dot(b received) error {
 	}
 	if takes(steps, normal) && len(s.to) > 0 {
 		err := s.srv.take(Message{
-			From: s.from, Hello: s.hello, User: s.user, To: s.to, Params: s.mailParams,
+			From: s.from, Hello: s.hello, User: s.user, To: s.to, Params: s.mailParams, RcptParams: s.rcptParams,
 			Body: b.body, Size: b.size, At: time.Now(), TLS: s.tls, Conn: s.n,
 		})
 		if err != nil {

@@ -45,6 +45,8 @@ func (s *session) params(params string) (bad string) {
 				return "552 5.3.4 too big"
 			}
 		case key == "BODY" && s.offers("8BITMIME"):
+		case (key == "SMTPUTF8" || key == "REQUIRETLS") && s.adds(key):
+		case (key == "RET" || key == "ENVID") && s.adds("DSN"):
 		default:
 			return "555 5.5.4 parameter not offered"
 		}
@@ -53,17 +55,19 @@ func (s *session) params(params string) (bad string) {
 }
 
 func (s *session) rcpt(args string) error {
-	to, _, ok := path(args, "TO:")
+	to, params, ok := path(args, "TO:")
 	normal := "250 2.1.5 ok"
 	switch {
 	case !s.open:
 		normal = "503 5.5.1 MAIL first"
 	case !ok || to == "":
 		normal = "501 5.1.3 want RCPT TO:<address>"
+	case params != "" && !s.adds("DSN"):
+		normal = "555 5.5.4 parameter not offered"
 	}
 	code, err := s.answer(Rcpt, to, normal)
 	if code/100 == 2 && s.open {
-		s.to = append(s.to, to)
+		s.to, s.rcptParams = append(s.to, to), append(s.rcptParams, params)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ type session struct {
 	open             bool
 	msg              int // of the server's transactions
 	from, mailParams string
-	to               []string
+	to, rcptParams   []string
 }
 
 func newSession(srv *Server, c net.Conn, cut <-chan struct{}) *session {
@@ -135,9 +135,16 @@ func (s *session) command(line string) error {
 	return err
 }
 
-func (s *session) forget() { s.open, s.from, s.mailParams, s.to = false, "", "", nil }
+func (s *session) forget() {
+	s.open, s.from, s.mailParams, s.to, s.rcptParams = false, "", "", nil, nil
+}
 
 func (s *session) offers(keyword string) bool { return !slices.Contains(s.srv.opts.Without, keyword) }
+
+// adds says that a keyword is among those that are offered besides.
+func (s *session) adds(keyword string) bool {
+	return slices.Contains(s.srv.opts.Extra, keyword) && (keyword != "REQUIRETLS" || s.tls) // RFC 8689 2
+}
 
 func (s *session) ehlo(verb, name string) error {
 	s.forget()
@@ -154,6 +161,11 @@ func (s *session) ehlo(verb, name string) error {
 	}
 	if s.offers("SIZE") {
 		lines = append(lines, strings.TrimSpace("SIZE "+strconv.FormatInt(s.srv.opts.Size, 10)))
+	}
+	for _, line := range s.srv.opts.Extra {
+		if line != "REQUIRETLS" || s.tls {
+			lines = append(lines, line)
+		}
 	}
 	if s.srv.opts.TLS != nil && !s.tls && s.offers("STARTTLS") {
 		lines = append(lines, "STARTTLS")

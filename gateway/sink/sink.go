@@ -24,6 +24,7 @@ type Options struct {
 	Users    map[string]string // passwords by user name; when set, MAIL needs AUTH
 	Size     int64             // largest message, announced by SIZE; 0: none
 	Without  []string          // EHLO keywords not to offer and not to honour
+	Extra    []string          // EHLO lines to offer besides: DSN, SMTPUTF8, REQUIRETLS (over TLS), LIMITS …
 	Faults   []Fault           // the first that fits at a stage counts
 	// Ledger gets one Write per event, before the octets it is about leave:
 	//
@@ -43,9 +44,10 @@ type Options struct {
 type Message struct {
 	From, Hello, User string
 	To                []string
-	Params            string // of MAIL, as received
-	Body              []byte // dots unstuffed; nil unless Keep or OnMessage is set
-	Size              int64  // of Body
+	Params            string   // of MAIL, as received
+	RcptParams        []string // of RCPT, beside To
+	Body              []byte   // dots unstuffed; nil unless Keep or OnMessage is set
+	Size              int64    // of Body
 	At                time.Time
 	TLS               bool
 	Conn              int // counted from 1
