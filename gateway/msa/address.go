@@ -3,6 +3,7 @@ package msa
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -53,8 +54,8 @@ func pathEnd(s string, bracket bool) int {
 	return len(s)
 }
 
-// isMailbox holds RFC 5321 4.1.2 against an address. The address is kept as
-// the client wrote it: only its owner may read the local part (2.3.11), and a
+// isMailbox holds RFC 5321 4.1.2 against an address, with what RFC 6531 3.3 adds
+// to it; checkOctets has passed it. The address is kept as the client wrote it: only its owner may read the local part (2.3.11), and a
 // quoted one stays quoted, so that it can be written into a command again.
 func isMailbox(s string) bool {
 	local, domain, ok := cutMailbox(s)
@@ -86,7 +87,7 @@ func isLocalPart(s string) bool {
 func isQuoted(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c < ' ' || c > '~':
+		case c < ' ' || c == 0x7f:
 			return false
 		case c == '"':
 			return i == len(s)-1
@@ -100,7 +101,7 @@ func isQuoted(s string) bool {
 }
 
 func isAtext(r rune) bool {
-	return isLetterDigit(r) || r < 0x80 && strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+	return isLetterDigit(r) || r >= utf8.RuneSelf || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
 func isLetterDigit(r rune) bool {
@@ -117,8 +118,8 @@ func isDomain(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.ContainsFunc(label, func(r rune) bool { return !isLetterDigit(r) && r != '-' && r != '_' }) {
+		if label == "" || utf8.RuneCountInString(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, func(r rune) bool { return !isLetterDigit(r) && r < utf8.RuneSelf && r != '-' && r != '_' }) {
 			return false
 		}
 	}

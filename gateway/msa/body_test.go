@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mailroam/gateway/header"
 	"mailroam/queue"
 )
 
@@ -316,6 +317,13 @@ func TestAddedFields(t *testing.T) {
 					t.Fatal(got)
 				}
 				m := r.one()
+				id := "1@x"
+				if strings.Contains(tt.added, "Message-ID") {
+					id = m.ID.String() + "@gw.example.org"
+				}
+				if m.MessageID != id {
+					t.Errorf("its ID is %q, want %q", m.MessageID, id)
+				}
 				block, found := strings.CutSuffix(m.body, tt.header+"text\r\n")
 				if !found {
 					t.Fatalf("the message was changed: %q", m.body)
@@ -323,8 +331,8 @@ func TestAddedFields(t *testing.T) {
 				var names []string
 				for rest := []byte(block); len(rest) > 0; {
 					var f []byte
-					f, rest = nextField(rest)
-					name, value := cutField(f)
+					f, rest = header.Next(rest)
+					name, value := header.Cut(f)
 					names = append(names, string(name))
 					date := strings.TrimSpace(string(value))
 					if string(name) == "Received" {

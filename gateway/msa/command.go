@@ -11,20 +11,29 @@ import (
 
 // command is a line that was read and found well formed.
 type command struct {
-	verb  string
-	line  string // for go-smtp, without its end
-	name  string // HELO, EHLO: the client's name, printable ASCII
-	path  string // MAIL, RCPT: as the client wrote it
-	chunk int64  // BDAT: octets that follow
-	last  bool   // BDAT: and are the end of the message
+	verb   string
+	line   string // for go-smtp, without its end
+	name   string // HELO, EHLO: the client's name, printable ASCII
+	path   string // MAIL, RCPT: as the client wrote it
+	params        // MAIL, RCPT
+	chunk  int64  // BDAT: octets that follow
+	last   bool   // BDAT: and are the end of the message
 }
+
+// What go-smtp is told of MAIL and RCPT. It keeps the order of commands; the
+// path and the parameters are the session's, so how it would read them matters
+// to nobody.
+const (
+	someMail = "MAIL FROM:<>"
+	someRcpt = "RCPT TO:<a@b>"
+)
 
 // parse reads a command line. A refusal named cut ends the connection:
 // there is no telling what the octets behind it are.
 func parse(line string, maxMessage int64) (cmd command, refusal *smtp.SMTPError, cut bool) {
 	line = strings.TrimRight(line, "\r\n ")
 	verb, arg, _ := strings.Cut(line, " ")
-	cmd = command{verb: strings.ToUpper(verb), line: line}
+	cmd = command{verb: capitals(verb), line: line}
 	if cmd.verb != "EHLO" && cmd.verb != "HELO" {
 		if refusal := checkOctets(line); refusal != nil {
 			return cmd, refusal, isWeb(cmd.verb)
@@ -64,32 +73,48 @@ func parse(line string, maxMessage int64) (cmd command, refusal *smtp.SMTPError,
 var (
 	unknownCommand = refuse(500, 5, 5, 2, "command not recognized")
 	badOctets      = refuse(500, 5, 5, 2, "control characters are not allowed in a command")
-	eightBit       = refuse(553, 5, 6, 7, "addresses must be ASCII: SMTPUTF8 is not offered")
+	notUTF8        = refuse(553, 5, 6, 7, "a command is ASCII, and addresses beyond it are UTF-8")
 	badName        = refuse(501, 5, 5, 4, "give your name: one printable word without spaces, at most 255 characters")
-	badSize        = refuse(501, 5, 5, 4, "SIZE is a number of octets")
-	badBody        = refuse(501, 5, 5, 4, "BODY is 7BIT or 8BITMIME")
 	badChunk       = refuse(501, 5, 5, 4, "BDAT takes a size and LAST, closing the connection")
 	badSender      = refuse(501, 5, 1, 7, "say MAIL FROM:<address>, with an address like name@domain or nothing")
 	badRecipient   = refuse(501, 5, 1, 3, "say RCPT TO:<address>, with an address like name@domain")
-	twice          = refuse(501, 5, 5, 4, "a parameter is given twice")
-	// RFC 5321 4.1.1.11
-	unknownParam = refuse(555, 5, 5, 4, "a parameter is not recognized or not offered")
 )
 
+// checkOctets lets pass what shows itself: an address is logged and printed as
+// it is.
 func checkOctets(line string) *smtp.SMTPError {
-	high := false
-	for i := range len(line) {
-		switch c := line[i]; {
-		case c < ' ' || c == 0x7f:
+	if !utf8.ValidString(line) {
+		return notUTF8
+	}
+	for _, r := range line {
+		if r < ' ' || r == 0x7f || r >= utf8.RuneSelf && !shows(r) {
 			return badOctets
-		case c >= utf8.RuneSelf:
-			high = true
 		}
 	}
-	if high {
-		return eightBit
-	}
 	return nil
+}
+
+// shows is false for characters that move what stands round them, or are not to
+// be seen. The joiners are not to be seen either, but some scripts write no word
+// without them (RFC 5892 A.1, A.2).
+func shows(r rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	return r == nonJoiner || r == joiner || !unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Z)
+}
+
+// capitals is for words of the protocol: ASCII only, for other letters are
+// capitalized to ASCII ones too.
+func capitals(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // isWeb knows what browsers are made to send to any port. They must find no
@@ -126,21 +151,15 @@ func (c *command) mail(arg string, maxMessage int64) *smtp.SMTPError {
 	if !ok {
 		return badSender
 	}
-	path, params, ok := cutPath(arg)
+	path, rest, ok := cutPath(arg)
 	// A name alone is what machines send as (root); an upstream may have a
 	// sender to put in its place (RFC 6409 8.1).
 	bare := isLocalPart(path) && len(path) <= maxPath
 	if !ok || path != "" && !bare && !isMailbox(path) {
 		return badSender
 	}
-	if refusal := checkMailParams(params, maxMessage); refusal != nil {
-		return refusal
-	}
-	c.path, c.line = path, "MAIL FROM:<"+path+">"+params
-	if bare {
-		c.line = "MAIL FROM:<" + path + "@localhost>" + params // go-smtp wants a domain
-	}
-	return nil
+	c.path, c.line = path, someMail
+	return c.params.mail(rest, maxMessage)
 }
 
 func (c *command) rcpt(arg string) *smtp.SMTPError {
@@ -148,62 +167,20 @@ func (c *command) rcpt(arg string) *smtp.SMTPError {
 	if !ok {
 		return badRecipient
 	}
-	path, params, ok := cutPath(arg)
-	postmaster := strings.EqualFold(path, "postmaster") // RFC 5321 4.5.1
+	path, rest, ok := cutPath(arg)
+	postmaster := capitals(path) == "POSTMASTER" // RFC 5321 4.5.1
 	if !ok || !postmaster && !isMailbox(path) {
 		return badRecipient
 	}
-	if strings.Trim(params, " ") != "" {
-		return unknownParam
-	}
-	c.path, c.line = path, "RCPT TO:<"+path+">"
-	if postmaster {
-		c.line = "RCPT TO:<" + path + "@localhost>"
-	}
-	return nil
-}
-
-// checkMailParams takes SIZE (RFC 1870) and BODY (RFC 6152), once each.
-func checkMailParams(s string, maxMessage int64) *smtp.SMTPError {
-	var size, body bool
-	for param := range strings.FieldsSeq(s) {
-		key, value, _ := strings.Cut(param, "=")
-		switch strings.ToUpper(key) {
-		case "SIZE":
-			if size {
-				return twice
-			}
-			size = true
-			if value == "" || len(value) > 20 || strings.Trim(value, "0123456789") != "" {
-				return badSize
-			}
-			if n, err := strconv.ParseInt(value, 10, 64); err != nil || n > maxMessage {
-				return tooLarge
-			}
-		case "BODY":
-			if body {
-				return twice
-			}
-			body = true
-			switch strings.ToUpper(value) {
-			case "7BIT", "8BITMIME":
-			case "BINARYMIME":
-				return unknownParam
-			default:
-				return badBody
-			}
-		default:
-			return unknownParam
-		}
-	}
-	return nil
+	c.path, c.line = path, someRcpt
+	return c.params.rcpt(rest)
 }
 
 // bdat reads the size of a chunk (RFC 3030 2).
 func (c *command) bdat(arg string, maxMessage int64) *smtp.SMTPError {
 	size, mark, _ := strings.Cut(arg, " ")
 	mark = strings.Trim(mark, " ")
-	if mark != "" && !strings.EqualFold(mark, "LAST") || size == "" || strings.Trim(size, "0123456789") != "" {
+	if mark != "" && capitals(mark) != "LAST" || size == "" || strings.Trim(size, "0123456789") != "" {
 		return badChunk
 	}
 	n, err := strconv.ParseInt(size, 10, 64)

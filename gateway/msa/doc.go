@@ -3,9 +3,10 @@
 // queue. A 250 to the final dot means that the queue has it durably.
 //
 // go-smtp's server runs the dialogue: the order of commands, the transaction,
-// what is offered. It never touches the socket. Between them stands conn, which
-// hands it one command line at a time, and each line only after the session's
-// gate has read and allowed it:
+// what is offered. It never touches the socket, and hears that there was a MAIL
+// or RCPT but not what stood in it: paths and parameters are read here. Between
+// them stands conn, which hands it one command line at a time, and each line
+// only after the session's gate has read and allowed it:
 //
 //	socket ─▶ conn ──line──▶ session.gate ──checked line──▶ go-smtp ─▶ session.Mail, Rcpt, Data
 //	           │ ◀─────────────replies, gathered until the next wait──────┘          │
@@ -18,7 +19,8 @@
 //
 // Memory is bounded. An idle connection holds about 20 KiB, stack included. A
 // session that takes a message adds 64 KiB for its body, a header of at most
-// 256 KiB while it is looked through, an envelope of at most
-// Limits.MaxRecipients addresses of 512 octets, and what queue.Draft holds,
-// 1 MiB at most. None of it grows with the message.
+// 256 KiB while it is looked through, and the 150 KiB at most that are kept of
+// it, an envelope of at most Limits.MaxRecipients addresses of 512 octets with
+// an ORCPT of 500 each, and what queue.Draft holds, 1 MiB at most. None of it
+// grows with the message.
 package msa

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"mailroam/gateway/header"
 )
 
 // clean runs b through a filter in pieces that end at the given places.
@@ -120,10 +122,10 @@ func FuzzHeading(f *testing.F) {
 		if !strings.HasPrefix(whole, "Received: ") || !strings.HasSuffix(whole, string(text)) {
 			t.Fatalf("%q became %q", text, whole)
 		}
-		header, _, _ := strings.Cut(whole+"\r\n", "\r\n\r\n")
-		for rest := []byte(header); len(rest) > 0; {
+		section, _, _ := strings.Cut(whole+"\r\n", "\r\n\r\n")
+		for rest := []byte(section); len(rest) > 0; {
 			var field []byte
-			field, rest = nextField(rest)
+			field, rest = header.Next(rest)
 			if strings.Contains(strings.ReplaceAll(string(field), "\r\n", ""), "\n") {
 				t.Fatalf("field %q", field)
 			}
@@ -142,6 +144,9 @@ func TestAddresses(t *testing.T) {
 		"a@[192.0.2.1]":                          true,
 		"a@[IPv6:::1]":                           true,
 		"a@my_host":                              true,
+		"ü@用户.example":                           true,
+		`"ü"@b`:                                  true,
+		"a@" + strings.Repeat("ü", 63):           true,
 		strings.Repeat("l", 100) + "@x":          true,
 		"a@" + strings.Repeat("d.", 126) + "com": true,
 
@@ -168,14 +173,14 @@ func TestAddresses(t *testing.T) {
 		`"a\"@c`:                               false,
 		"\"a\tb\"@c":                           false,
 		"\"a\x00b\"@c":                         false,
-		"ü@b":                                  false,
-		"a@ü":                                  false,
 		"a@[192.0.2.1":                         false,
 		"a@[192.0.2]":                          false,
 		"a@[::1]":                              false,
 		"a@[IPv6:192.0.2.1]":                   false,
 		"a@[IPv6:fe80::1%eth0]":                false,
 		"a@" + strings.Repeat("d", 64):         false,
+		"a@" + strings.Repeat("ü", 64):         false,
+		`"\ü"@b`:                               false,
 		"a@" + strings.Repeat("d.", 128) + "c": false,
 		strings.Repeat("l", 511) + "@b":        false,
 	} {

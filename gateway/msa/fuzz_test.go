@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"mailroam/queue"
 )
 
 // FuzzDialogue plays whole dialogues, in two pieces. Whatever is said, each
@@ -23,6 +25,8 @@ func FuzzDialogue(f *testing.F) {
 	f.Add(open+"BDAT 1\r\n\x00BDAT 1 LAST\r\nx", 80)
 	f.Add("GET / HTTP/1.1\r\n\r\n"+open, 3)
 	f.Add("EHLO \"\r\nVRFY x\r\nMAIL FROM:<\"a b\"@c> SIZE=1 BODY=7BIT\r\n", 12)
+	f.Add("EHLO x\r\nMAIL FROM:<ü@用户.example> SMTPUTF8 RET=HDRS ENVID=a+2B\r\nRCPT TO:<\"ü\"@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}@b\r\nRCPT TO:<\"ü\"@B> NOTIFY=NEVER\r\nDATA\r\nFrom: ü <ü@b>\r\n\r\nü\r\n.\r\n", 90)
+	f.Add("EHLO x\r\nMAIL FROM:<a@b> SMTPUTF8= RET=SOME\r\nMAIL FROM:<\xc0\xae@b> SMTPUTF8\r\nMAIL FROM:<a\u202e@b> SMTPUTF8\r\nRCPT TO:<a@b> ORCPT=rfc822;+0D+0A\r\n", 40)
 	for _, end := range smuggling {
 		f.Add(open+"DATA\r\nx"+end+open+"DATA\r\ny\r\n.\r\n", 80)
 	}
@@ -66,6 +70,19 @@ func FuzzDialogue(f *testing.F) {
 				checkText(t, m.body)
 				if len(m.Recipients) == 0 || !strings.HasPrefix(m.body, "Received: ") {
 					t.Fatalf("stored %+v", m)
+				}
+				if !m.EightBit && !isASCII(m.body) || m.UTF8 && !strings.Contains(m.body, " with UTF8SMTP id ") {
+					t.Fatalf("EightBit %t, UTF8 %t: %q", m.EightBit, m.UTF8, m.body)
+				}
+				envelope := m.ReversePath + m.Return.EnvID
+				for _, r := range m.Recipients {
+					envelope += r.Address + r.ORcpt
+					if n := r.Notify; n&queue.NotifyNever != 0 && n != queue.NotifyNever {
+						t.Fatalf("recipient %+v", r)
+					}
+				}
+				if checkOctets(envelope) != nil || !m.UTF8 && !isASCII(envelope) {
+					t.Fatalf("envelope %q, UTF8 %t", envelope, m.UTF8)
 				}
 			}
 		})

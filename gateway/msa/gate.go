@@ -35,7 +35,7 @@ func (s *session) gate(line []byte) []byte {
 // read parses a command line. A bad one is answered.
 func (s *session) read(line []byte) (cmd command, ok bool) {
 	cmd, refusal, cut := parse(string(line), s.server.MaxMessage)
-	s.verb, s.path = cmd.verb, cmd.path
+	s.cmd = cmd
 	if refusal == nil {
 		return cmd, true
 	}

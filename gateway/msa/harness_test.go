@@ -16,6 +16,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"mailroam/gateway/header"
 	"mailroam/gateway/sink"
 	"mailroam/queue"
 )
@@ -50,8 +51,8 @@ func (m stored) header() string {
 func (m stored) text() string {
 	rest := m.body
 	for _, name := range []string{"Received", "Date", "Message-ID"} {
-		field, after := nextField([]byte(rest))
-		if n, v := cutField(field); string(n) == name && (name == "Received" || bytes.Contains(v, []byte(m.ID.String())) || name == "Date" && m.addedDate()) {
+		field, after := header.Next([]byte(rest))
+		if n, v := header.Cut(field); string(n) == name && (name == "Received" || bytes.Contains(v, []byte(m.ID.String())) || name == "Date" && m.addedDate()) {
 			rest = string(after)
 		}
 	}

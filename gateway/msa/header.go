@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 
+	"mailroam/gateway/header"
 	"mailroam/queue"
 )
 
@@ -26,6 +27,7 @@ type heading struct {
 	maxHops int
 	buf     []byte
 	done    bool
+	facts   header.Facts // when done
 }
 
 func (h *heading) Write(p []byte) (int, error) {
@@ -65,6 +67,10 @@ func (h *heading) release(end int) error {
 	if seen.received > h.maxHops || seen.own {
 		return loops
 	}
+	h.facts = header.Read(h.buf[:end])
+	if !seen.messageID {
+		h.facts.MessageID = h.trace.messageID()
+	}
 	block := h.trace.block(seen)
 	if end == 0 && len(h.buf) > 0 && !bytes.HasPrefix(h.buf, crlf) {
 		// No header at all: without an empty line the text would become one.
@@ -92,7 +98,7 @@ func headerEnd(b []byte, from int) (end int, ok bool) {
 // beginsHeader also takes the first line of an mbox, which some programs leave
 // above the header.
 func beginsHeader(line []byte) bool {
-	name, _ := cutField(line)
+	name, _ := header.Cut(line)
 	return name != nil || bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))
 }
 
@@ -108,8 +114,8 @@ func survey(h []byte, hostname string) (s seen) {
 	anew := false
 	for len(h) > 0 {
 		var field []byte
-		field, h = nextField(h)
-		name, value := cutField(field)
+		field, h = header.Next(h)
+		name, value := header.Cut(field)
 		switch {
 		case bytes.EqualFold(name, []byte("Date")):
 			s.date = true
@@ -125,38 +131,6 @@ func survey(h []byte, hostname string) (s seen) {
 		}
 	}
 	return s
-}
-
-// nextField cuts the first field off, with its folded lines.
-func nextField(h []byte) (field, rest []byte) {
-	for i := 0; ; {
-		j := bytes.Index(h[i:], crlf)
-		if j < 0 {
-			return h, nil
-		}
-		i += j + len(crlf)
-		if i == len(h) || h[i] != ' ' && h[i] != '\t' {
-			return h[:i-len(crlf)], h[i:]
-		}
-	}
-}
-
-// cutField splits a field; the name is nil when it is none (RFC 5322 2.2).
-func cutField(field []byte) (name, value []byte) {
-	i := bytes.IndexByte(field, ':')
-	if i < 0 {
-		return nil, nil
-	}
-	name = bytes.TrimRight(field[:i], " \t") // RFC 5322 4.5 allows the space
-	for _, c := range name {
-		if c <= ' ' || c > '~' {
-			return nil, nil
-		}
-	}
-	if len(name) == 0 {
-		return nil, nil
-	}
-	return name, field[i+1:]
 }
 
 // isOwn knows the trace field of this gateway by its name and the form of its

@@ -3,8 +3,10 @@ package msa
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
+	"mailroam/gateway/header"
 	"mailroam/queue"
 )
 
@@ -64,9 +66,9 @@ func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error 
 	}
 
 	m := queue.NewMessage{
-		ID: id, Accepted: at.UTC(), ReversePath: env.from, Recipients: queue.To(env.rcpts...),
-		Content: queue.Content{EightBit: text.eightBit}, // what the body holds decides, not what BODY= said
-		Client:  queue.Client{Addr: s.conn.client(), Helo: env.helo},
+		ID: id, Accepted: at.UTC(), ReversePath: env.from, Recipients: env.rcpts,
+		Content: content(env, head.facts, text.eightBit), Return: env.ret,
+		Client: queue.Client{Addr: s.conn.client(), Helo: env.helo},
 	}
 	first := s.server.File(&m)
 	claim, err := draft.Commit(s.work, first, m)
@@ -84,6 +86,22 @@ func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error 
 		}
 	}
 	return nil
+}
+
+// content is what was seen of a message. That SMTPUTF8 was said does not make it
+// one that only some upstreams can carry: where neither envelope nor header
+// needs it, it should not be said to the next server either (RFC 6531 3.4). Nor
+// does a header in raw UTF-8 without it: many programs send that, and it has
+// always gone as 8-bit text.
+func content(env envelope, f header.Facts, eightBit bool) queue.Content {
+	utf8 := env.utf8 && (f.UTF8 || !isASCII(env.from) || slices.ContainsFunc(env.rcpts, func(r queue.Addressee) bool {
+		return !isASCII(r.Address) || !isASCII(r.ORcpt)
+	}))
+	return queue.Content{
+		Authors: f.Authors, MessageID: f.MessageID, Automatic: f.Automatic,
+		EightBit: eightBit || utf8, // the trace field may name a recipient
+		UTF8:     utf8,
+	}
 }
 
 // pump moves a body through w. Exactly limit octets pass.
@@ -108,10 +126,10 @@ func pump(w io.Writer, b body, limit int64) (size int64, err error) {
 func (s *session) trace(id queue.ID, env envelope, at time.Time) *trace {
 	t := &trace{
 		hostname: s.server.Hostname, private: s.server.Private,
-		client: s.conn.addr, helo: env.helo, esmtp: env.esmtp, id: id, at: at,
+		client: s.conn.addr, helo: env.helo, esmtp: env.esmtp, utf8: env.utf8, id: id, at: at,
 	}
 	if len(env.rcpts) == 1 {
-		t.rcpt = env.rcpts[0]
+		t.rcpt = env.rcpts[0].Address
 	}
 	return t
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,9 +59,9 @@ func (s *session) rejected(code int, enhanced, text string) {
 	if s.tally.logged == maxRefusals {
 		text += " (what else this connection is refused is not logged)"
 	}
-	from, to := s.env.from, s.path
-	if s.verb == "MAIL" {
-		from, to = s.path, "" // the sender that was refused
+	from, to := s.env.from, s.cmd.path
+	if s.cmd.verb == "MAIL" {
+		from, to = s.cmd.path, "" // the sender that was refused
 	}
 	s.server.Log.LogAttrs(s.work, slog.LevelInfo, "rejected",
 		slog.String("client", s.conn.client()), slog.String("helo", s.helo),
@@ -79,11 +78,15 @@ func (s *session) accepted(id queue.ID, env envelope, size int64) {
 }
 
 // some names the first recipients and counts the others.
-func some(rcpts []string) []string {
-	if len(rcpts) <= maxListed {
-		return rcpts
+func some(rcpts []queue.Addressee) []string {
+	list := make([]string, 0, maxListed+1)
+	for _, r := range rcpts[:min(len(rcpts), maxListed)] {
+		list = append(list, r.Address)
 	}
-	return append(slices.Clone(rcpts[:maxListed]), fmt.Sprintf("+%d", len(rcpts)-maxListed))
+	if more := len(rcpts) - maxListed; more > 0 {
+		list = append(list, fmt.Sprintf("+%d", more))
+	}
+	return list
 }
 
 // complaints takes what go-smtp logs: panics, and failures to accept.

@@ -63,7 +63,7 @@ func New(o Options) *Server {
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = 50 << 20
 	}
-	o.MaxMessage = min(o.MaxMessage, math.MaxUint32) // go-smtp reads SIZE and chunk sizes as 32 bits
+	o.MaxMessage = min(o.MaxMessage, math.MaxUint32) // sums of sizes never overflow
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -134,6 +134,7 @@ func (s *Server) dialogue() *smtp.Server {
 	d.Domain = s.Hostname
 	d.MaxMessageBytes = s.MaxMessage
 	d.MaxLineLength = 0
+	d.EnableDSN, d.EnableSMTPUTF8 = true, true // only so that EHLO offers them
 	d.ErrorLog = complaints{s.Log}
 	return d
 }

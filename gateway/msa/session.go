@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -20,8 +21,7 @@ type session struct {
 
 	helo  string // as in command.name
 	esmtp bool
-	verb  string // of the command under way
-	path  string // of the MAIL or RCPT under way
+	cmd   command // under way
 	tally tally
 	env   envelope
 }
@@ -33,13 +33,16 @@ type envelope struct {
 	helo  string
 	esmtp bool
 	from  string
-	rcpts []string // each once
-	named int      // RCPTs accepted
-	size  int64    // as the client told, 0 when it did not
+	rcpts []queue.Addressee // each once
+	named int               // RCPTs accepted
+	size  int64             // as the client told, 0 when it did not
+	utf8  bool              // SMTPUTF8 was said: addresses and the header may be beyond ASCII
+	ret   queue.Return
 }
 
-// Mail begins a transaction (RFC 5321 4.1.1.2).
-func (s *session) Mail(_ string, o *smtp.MailOptions) error {
+// Mail begins a transaction (RFC 5321 4.1.1.2). Its options are read by the
+// gate, and not from go-smtp.
+func (s *session) Mail(string, *smtp.MailOptions) error {
 	if s.env.open {
 		// go-smtp would begin a second one with the recipients of the first.
 		return refuse(503, 5, 5, 1, "a transaction is open, end it with RSET first")
@@ -47,17 +50,29 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) error {
 	if !s.mayRelay() {
 		return notAllowed
 	}
-	if err := s.server.Permit(s.path); err != nil {
+	if s.cmd.extended && !s.esmtp {
+		return unknownParam
+	}
+	if !s.cmd.utf8 && !isASCII(s.cmd.path) {
+		return eightBit
+	}
+	if err := s.server.Permit(s.cmd.path); err != nil {
 		return refuse(550, 5, 7, 1, plain(err.Error()))
 	}
-	if err := s.server.Admit(o.Size); err != nil {
+	if err := s.server.Admit(s.cmd.size); err != nil {
 		return s.replyFor(err)
 	}
-	s.env = envelope{open: true, began: time.Now(), helo: s.helo, esmtp: s.esmtp, from: s.path, size: o.Size}
+	s.env = envelope{
+		open: true, began: time.Now(), helo: s.helo, esmtp: s.esmtp,
+		from: s.cmd.path, size: s.cmd.size, utf8: s.cmd.utf8, ret: s.cmd.ret,
+	}
 	return nil
 }
 
-var notAllowed = refuse(550, 5, 7, 1, "your address may not send here: add its network to `allow` of this [[listen]]")
+var (
+	notAllowed = refuse(550, 5, 7, 1, "your address may not send here: add its network to `allow` of this [[listen]]")
+	eightBit   = refuse(553, 5, 6, 7, "an address beyond ASCII is taken only when SMTPUTF8 was said in MAIL")
+)
 
 // mayRelay looks the client's address up in the networks that may send.
 func (s *session) mayRelay() bool {
@@ -71,12 +86,24 @@ func (s *session) mayRelay() bool {
 
 // Rcpt adds a recipient. One named twice gets one copy.
 func (s *session) Rcpt(string, *smtp.RcptOptions) error {
+	if s.cmd.extended && !s.env.esmtp {
+		return unknownParam
+	}
+	if !s.env.utf8 && !(isASCII(s.cmd.path) && isASCII(s.cmd.orcpt)) {
+		return eightBit
+	}
 	if s.env.named >= s.server.Limits.MaxRecipients {
 		return refuse(452, 4, 5, 3, "too many recipients, send to the rest in another transaction") // RFC 5321 4.5.3.1.10
 	}
 	s.env.named++
-	if !slices.ContainsFunc(s.env.rcpts, func(r string) bool { return sameMailbox(r, s.path) }) {
-		s.env.rcpts = append(s.env.rcpts, s.path)
+	to := queue.Addressee{ // without the line that they stood in
+		Address: strings.Clone(s.cmd.path), Notify: s.cmd.notify, ORcpt: strings.Clone(s.cmd.orcpt),
+	}
+	i := slices.IndexFunc(s.env.rcpts, func(r queue.Addressee) bool { return sameMailbox(r.Address, to.Address) })
+	if i < 0 {
+		s.env.rcpts = append(s.env.rcpts, to)
+	} else {
+		s.env.rcpts[i] = merge(s.env.rcpts[i], to)
 	}
 	return nil
 }

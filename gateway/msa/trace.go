@@ -17,6 +17,7 @@ type trace struct {
 	client   netip.Addr
 	helo     string // printable ASCII without spaces
 	esmtp    bool
+	utf8     bool // SMTPUTF8 was said
 	private  bool
 	id       queue.ID
 	rcpt     string // the only recipient; "" when there are several
@@ -37,7 +38,10 @@ func (t *trace) block(s seen) []byte {
 	b = append(b, "by "...)
 	b = append(b, t.hostname...)
 	b = append(b, " with "...)
-	if t.esmtp {
+	switch {
+	case t.utf8:
+		b = append(b, "UTF8"...) // RFC 6531 4.3
+	case t.esmtp:
 		b = append(b, 'E') // RFC 3848
 	}
 	b = append(b, "SMTP id "...)
@@ -58,13 +62,14 @@ func (t *trace) block(s seen) []byte {
 	}
 	if !s.messageID {
 		b = append(b, "Message-ID: <"...)
-		b = append(b, t.id.String()...)
-		b = append(b, '@')
-		b = append(b, t.hostname...)
+		b = append(b, t.messageID()...)
 		b = append(b, ">\r\n"...)
 	}
 	return b
 }
+
+// messageID is for a message that came without one.
+func (t *trace) messageID() string { return t.id.String() + "@" + t.hostname }
 
 // from names the client. A name that is no domain goes into a comment, where
 // quoting makes any character harmless (RFC 5322 3.2.2).
