@@ -64,6 +64,7 @@ var (
 var sayings = []saying{
 	{"too many connections", Greeting, Dot, 0, anyFault, tooManyConnections, ScopeConnections, 0},
 	{"a place that may not send", Mail, Dot, 0, orNamed, isPlace, ScopePlace, 0},
+	{"an address on a list", Mail, Dot, 0, orNamed, isListed, ScopePlace, 4 * time.Hour},
 	{"too many logins", Auth, Auth, 4, vague, phrases("too many login", "too many failed", "too many auth", "too many bad auth"), ScopeQuota, time.Hour},
 	{"a limit of mail", Greeting, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount), overLimit, ScopeQuota, 0},
 	{"a wait", Mail, Dot, 5, vague, asksToWait, ScopeQuota, 0},
@@ -81,10 +82,16 @@ func (s saying) refines(at Stage, r Reply, coded Scope) bool {
 	if !slices.Contains(s.over, coded) {
 		return false
 	}
-	switch subject, _ := r.status(); coded {
+	subject, detail := r.status()
+	if subject == 5 && detail == 3 { // too many recipients for one transaction, which is about no limit but that
+		return false
+	}
+	switch coded {
 	case ScopeRecipient:
-		// Of the enhanced codes 5.1.1 comes with "relaying denied" at times.
-		return r.Code/100 == 5 && (subject < 0 && (r.Code == 550 || r.Code == 553) || s.scope == ScopeSender && s.from == Rcpt)
+		// 5.1.0 says that an address is wrong, and not which. Of the others 5.1.1
+		// comes with "relaying denied" at times.
+		open := subject < 0 && (r.Code == 550 || r.Code == 553) || subject == 1 && detail == 0
+		return r.Code/100 == 5 && (open || s.from == Rcpt && s.scope == ScopeSender)
 	case ScopeAccount:
 		return at == Auth && !isLoginCode(r.Code) && subject < 0
 	default:
@@ -98,7 +105,7 @@ func phrases(words ...string) func(string) bool {
 
 func tooManyConnections(text string) bool {
 	return says(text, []string{
-		"too many connections", "too many concurrent", "too many simultaneous", "too many sessions", "too many smtp sessions", "concurrent connection",
+		"too many connections", "too many concurrent", "too many simultaneous", "too many open connections", "too many sessions", "too many smtp sessions", "concurrent connection",
 		"simultaneous connection", "connection limit", "connections limit", "sender thread limit", "maximum number of connections", "maximum connections",
 		"trop de connexions",
 	}) && !says(text, []string{"recipient"})

@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// isPlace knows refusals from MAIL on that are about where we are: our address
-// is on a list, or this network may not send here. There are no codes for that.
-func isPlace(text string) bool {
-	return says(text, wrongNetwork) && !says(text, localPart) || isListed(text)
-}
+// isPlace knows refusals from MAIL on of those who are in this network. Like
+// those of an address that is on a list they are about where we are: there are
+// no codes for that.
+func isPlace(text string) bool { return says(text, wrongNetwork) && !says(text, localPart) }
 
 // isListed knows refusals for a listed address, and tells them from those for
 // what a message links to and for listed domains.
