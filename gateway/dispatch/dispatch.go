@@ -76,6 +76,7 @@ type Dispatcher struct {
 	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
+	storms  storms            // of notices
 	network int               // major changes of the network so far
 	placed  bool              // refusals for where we are may be in the queue
 	waiting []string          // upstreams that mail waits for, as health was told
@@ -89,7 +90,7 @@ type Dispatcher struct {
 func New(o Options, c Config) *Dispatcher {
 	d := &Dispatcher{
 		Options: o, cut: make(chan struct{}), moved: make(chan struct{}, 1), wake: func() {},
-		slots: slots{}, begun: slots{}, hedges: map[string]bool{},
+		slots: slots{}, begun: slots{}, hedges: map[string]bool{}, storms: storms{},
 		placed: true, // by a former run, maybe elsewhere
 	}
 	d.Set(c)

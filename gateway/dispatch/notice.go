@@ -2,47 +2,119 @@ package dispatch
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"mailroam/gateway/dsn"
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
-func needsNotice(o queue.Outcome) bool {
-	for _, r := range o.Rcpts {
-		if r.State == queue.Failed || r.State == queue.Expired {
-			return true
-		}
-	}
-	return false
-}
-
-// notice adds to an outcome the failure notices for the recipients it ends.
-func (p Policy) notice(m *queue.Message, o *queue.Outcome, hostname string, header []byte, now Now) {
-	if m.ReversePath == "" {
+// notices adds to the outcome of a pass what its sender is to be told: it goes
+// into the queue in the same transaction, so nothing ends unsaid.
+func (t *trip) notices(ctx context.Context, now Now) {
+	m := t.m // as it will stand
+	m.Recipients = slices.Clone(m.Recipients)
+	m.Record(t.o.Rcpts)
+	m.Attempts = slices.Concat(m.Attempts, t.o.Attempts)
+	m.Online, m.Barred = max(m.Online, t.o.Online), t.o.Barred
+	about := topics(&m, t.o, t.relayed)
+	if len(about) == 0 {
 		return
 	}
-	var about []queue.Recipient
-	for _, r := range o.Rcpts {
-		if r.State == queue.Failed || r.State == queue.Expired {
-			about = append(about, queue.Recipient{Address: m.Recipients[r.Index].Address, State: r.State, Last: r.Last})
+	r := dsn.Report{Message: m}
+	r.Header, r.Body = t.d.content(ctx, &m)
+	for _, kind := range []dsn.Kind{dsn.Failed, dsn.Delayed, dsn.Relayed} {
+		r.Kind, r.About = kind, about[kind]
+		for len(r.About) > 0 {
+			n, told := t.d.notice(t.config, r, now)
+			if n != nil {
+				t.o.Spawn = append(t.o.Spawn, *n)
+			}
+			r.About = r.About[told:]
 		}
-	}
-	for lot := range slices.Chunk(about, dsn.MaxRecipients) {
-		o.Spawn = append(o.Spawn, p.failure(dsn.Report{Hostname: hostname, Message: *m, Kind: dsn.Failed, About: lot, Header: header, Now: now.Time}, now))
 	}
 }
 
-// failure is one notice, filed.
-func (p Policy) failure(r dsn.Report, now Now) queue.NewMessage {
-	n := dsn.New(r)
-	n.Online = now.Online
-	if f, ok := p.File(&queue.Message{Accepted: now.Time, Online: now.Online}, nil, now.Time, now); ok {
-		n.Filing = f
+// topics are the recipients that a notice of each kind is about, by what their
+// sender wants to hear (RFC 3461 4.1). Nobody reads a notice about a notice, or
+// about mail with the null reverse-path (RFC 5321 4.5.5).
+func topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]queue.Recipient {
+	if m.ReversePath == "" || m.Notice {
+		return nil
 	}
-	return n
+	about := map[dsn.Kind][]queue.Recipient{}
+	add := func(k dsn.Kind, i int) { about[k] = append(about[k], m.Recipients[i]) }
+	for _, r := range o.Rcpts {
+		if rc := m.Recipients[r.Index]; (rc.State == queue.Failed || rc.State == queue.Expired) && rc.Notify.Wants(queue.NotifyFailure) {
+			add(dsn.Failed, r.Index)
+		}
+	}
+	for _, i := range relayed {
+		add(dsn.Relayed, i)
+	}
+	for _, i := range m.Pending() {
+		if o.Warned && wantsDelay(m, m.Recipients[i].Notify) {
+			add(dsn.Delayed, i)
+		}
+	}
+	return about
+}
+
+// wantsDelay: what a program sent is waited for by nobody, unless it asked.
+func wantsDelay(m *queue.Message, n queue.Notify) bool {
+	return n.Wants(queue.NotifyDelay) && (n != 0 || !m.Automatic)
+}
+
+// notice makes one notice and files it, nil when its sender got too many
+// already. It tells of as many of r.About as there is room for.
+func (d *Dispatcher) notice(c Config, r dsn.Report, now Now) (n *queue.NewMessage, told int) {
+	can := func(what func(relay.Offers) bool) bool {
+		for _, u := range c.Upstreams {
+			if o := u.Offers(); o.Known && what(o) {
+				return true
+			}
+		}
+		return false
+	}
+	r.Hostname, r.Now, r.Until = d.Hostname, now.Time, c.until(&r.Message, now)
+	r.EightBit = can(func(o relay.Offers) bool { return o.EightBit })
+	tls := r.Message.RequireTLS
+	if tls && !can(func(o relay.Offers) bool { return o.RequireTLS }) {
+		// It is not lost for that (RFC 8689 5), and shows nothing of the message.
+		tls, r.Header = false, nil
+	}
+	r.Message.ReversePath = c.Routes.home(&r.Message)
+	switch d.storm(r.Message.ReversePath, now.Time) {
+	case lastNotice:
+		r.Last = true
+	case tooManyNotices:
+		return nil, len(r.About)
+	}
+	made, told := dsn.New(r)
+	made.RequireTLS, made.Online = tls, now.Online
+	m := made.New(int64(len(made.Body)))
+	f, ok := c.File(&m, nil, now.Time, now)
+	if !ok { // the empty lane is filed anew, then held
+		f = queue.Filing{Due: now.Time, Age: now.Time}
+	}
+	made.Filing = f
+	return &made, told
+}
+
+// home is where notices about m go: to its sender, or to who stands in for one
+// without a real domain, whom no upstream can reach.
+func (rs Routes) home(m *queue.Message) string {
+	for i := range rs.list {
+		if r := &rs.list[i]; r.sendsFor(r.From(m.ReversePath)) {
+			return r.From(m.ReversePath)
+		}
+	}
+	return m.ReversePath
 }
 
 // Notice makes the failure notice for mail that a person fails. It reads
@@ -50,33 +122,76 @@ func (p Policy) failure(r dsn.Report, now Now) queue.NewMessage {
 // goes without the message's header, and one tells of all recipients.
 func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
 	now := d.now()
-	r := dsn.Report{Kind: dsn.Failed, Hostname: d.Hostname, Message: m, Now: now.Time}
-	given := queue.Answer{Text: "given up by the operator of the mail gateway", At: now.Time}
+	o := queue.Outcome{At: now.Time}
+	given := queue.Answer{Text: "given up by whoever runs the mail gateway", At: now.Time}
 	for _, i := range m.Pending() { // they are about to fail (queue.Op)
 		rc := m.Recipients[i]
-		r.About = append(r.About, queue.Recipient{Address: rc.Address, State: queue.Failed, Last: doubted(rc, given)})
+		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Failed, Last: doubted(rc, given), Said: said(rc)})
 	}
-	if m.ReversePath == "" || len(r.About) == 0 {
+	m.Recipients = slices.Clone(m.Recipients)
+	m.Record(o.Rcpts)
+	r := dsn.Report{Kind: dsn.Failed, Message: m, About: topics(&m, o, nil)[dsn.Failed]}
+	if len(r.About) == 0 {
 		return nil
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.config.failure(r, now)
-	d.filed(n.Lane)
-	return &n
+	c := d.config
+	d.mu.Unlock()
+	n, _ := d.notice(c, r, now)
+	if n != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.filed(n.Lane)
+	}
+	return n
 }
 
-// header reads the header section for a notice.
-func (d *Dispatcher) header(ctx context.Context, id queue.ID) []byte {
-	body, err := d.Store.OpenBody(ctx, id)
-	if err != nil {
-		return nil // a notice without it is still a notice
+// until is when m will be given up, if the machine stays online.
+func (p Policy) until(m *queue.Message, now Now) time.Time {
+	left := p.Expire - (now.Online - m.Online)
+	if m.Barred != 0 && !p.SoftBounce {
+		left = min(left, p.PolicyHold-(now.Online-m.Barred))
 	}
-	defer body.Close()
-	var head []byte
-	for r := bufio.NewReader(io.LimitReader(body, 64<<10)); ; {
+	return earliest(now.Time.Add(max(left, 0)), tooOld(m))
+}
+
+// said is all that was said about a recipient that is given up.
+func said(r queue.Recipient) []queue.Answer {
+	if r.Last.Code == 0 {
+		return r.Said
+	}
+	return r.Say(r.Last)
+}
+
+// content reads what a notice returns of a message: its header section, and all
+// of it where that was asked for and may be. A notice without it is still one.
+func (d *Dispatcher) content(ctx context.Context, m *queue.Message) (header, body []byte) {
+	file, err := d.Store.OpenBody(ctx, m.ID)
+	if err != nil {
+		return nil, nil
+	}
+	defer func() { _ = file.Close() }()
+	most := int64(maxHeader)
+	whole := m.Return.Full && !m.RequireTLS && m.Size <= queue.MaxNotice // RFC 3461 4.3, RFC 8689 5
+	if whole {
+		most = max(most, m.Size)
+	}
+	body, err = io.ReadAll(io.LimitReader(file, most))
+	header = headOf(body)
+	if err != nil || !whole {
+		body = nil
+	}
+	return header, body
+}
+
+// maxHeader is more of a header section than a notice has room for.
+const maxHeader = 64 << 10
+
+// headOf is the header section at the beginning of a message.
+func headOf(b []byte) (head []byte) {
+	for r := bufio.NewReader(bytes.NewReader(b)); ; {
 		line, err := r.ReadSlice('\n')
-		if err != nil || len(line) <= 2 {
+		if errors.Is(err, bufio.ErrBufferFull) || err != nil || len(bytes.TrimRight(line, "\r\n")) == 0 {
 			return head
 		}
 		head = append(head, line...)

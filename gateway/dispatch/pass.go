@@ -22,6 +22,7 @@ type trip struct {
 	tried   []string
 	rests   []int // recipients that ask nobody else in this pass
 	later   bool
+	relayed []int // recipients whose sender hears from us that they were passed on
 	stop    error // why the pass ended before its time: no fault of an upstream
 	network int   // d.network as it began
 }
@@ -132,6 +133,7 @@ func (t *trip) record(j Judgement) {
 	t.o.Attempts = append(t.o.Attempts, j.Attempts...)
 	t.o.Counted = t.o.Counted || j.Counted
 	t.later = t.later || j.Later
+	t.relayed = append(t.relayed, j.Relayed...)
 	for _, a := range j.Attempts {
 		if a.Verdict != string(relay.Delivered) {
 			t.d.logAttempt(&t.m, a)

@@ -21,9 +21,7 @@ func (t *trip) end(ctx context.Context, event string) {
 	ctx = context.WithoutCancel(ctx)
 	now := t.d.now()
 	t.o.At = now.Time.UTC()
-	if needsNotice(t.o) {
-		t.config.notice(&t.m, &t.o, t.d.Hostname, t.d.header(ctx, t.m.ID), now)
-	}
+	t.notices(ctx, now)
 	t.d.mu.Lock()
 	for _, n := range t.o.Spawn {
 		t.d.filed(n.Lane)
@@ -97,7 +95,7 @@ func (t *trip) log(event string) {
 		l.Warn("held", "text", t.o.Hold.Reason)
 	}
 	for _, n := range t.o.Spawn {
-		l.Info("notified", "notice", n.ID, "to", n.Recipients)
+		l.Info("notified", "notice", n.ID, "to", n.Recipients[0].Address)
 	}
 }
 

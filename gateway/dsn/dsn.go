@@ -1,5 +1,11 @@
 // Package dsn writes the notices mailroam sends: delivery status
-// notifications (RFC 3464) in a multipart/report (RFC 6522). It is pure.
+// notifications (RFC 3461, RFC 3464) in a multipart/report (RFC 6522), for
+// addresses and messages beyond ASCII as well (RFC 6533). It is pure.
+//
+// A notice is what became of the message for people who know nothing of mail
+// servers, the same for programs, and the header of the message or all of it.
+// Everything in it that comes from outside is made harmless first: nothing can
+// add a field or a part.
 package dsn
 
 import (
@@ -7,9 +13,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"mime/quotedprintable"
+	"mime"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mailroam/queue"
 )
@@ -33,173 +40,147 @@ type Report struct {
 	Header   []byte            // its header section; may be nil
 	// Body is all of the message where the sender wants it back and it is not too
 	// large; else nil.
-	Body  []byte
-	Until time.Time // when it will be given up, of a delay
+	Body []byte
+	// EightBit: octets above 127 can go all the way (RFC 6152). Without it what
+	// holds some is encoded, or left out where that is not allowed.
+	EightBit bool
+	Until    time.Time // when it will be given up, of a delay
 	// Last says that no more notices go to this sender for a while: there were too
 	// many.
 	Last bool
 	Now  time.Time
 }
 
-// MaxRecipients is of how many recipients a notice surely tells all. Of more it
-// tells as long as there is room.
-const MaxRecipients = 100
-
-// A notice must stay below queue.MaxNotice. Quoted-printable makes three octets
-// of one at worst, and soft line breaks.
+// A notice must stay below queue.MaxNotice, at any rate with the header that was
+// cut. Quoted-printable makes three octets of one at worst, and soft line breaks.
 const (
 	maxHeader = 16 << 10
 	maxHuman  = 24 << 10
 	maxStatus = 96 << 10
-	maxText   = 400 // octets of an upstream's answer
+	maxOuter  = 4 << 10 // the notice's own header, and the heads of its parts
+	maxText   = 400     // octets of an upstream's answer
 )
 
 // New builds the notice to the sender of r.Message, which must not have
-// the null reverse-path: a notice never answers a notice (RFC 5321 4.5.5). Its
-// Filing is the caller's.
-func New(r Report) queue.NewMessage {
-	id := queue.NewID()
-	return queue.NewMessage{
-		ID: id, Accepted: r.Now.UTC(), Notice: true,
+// the null reverse-path: a notice never answers a notice (RFC 5321 4.5.5). It
+// tells of as many of r.About as there is room for, and says of how many; there
+// is always room for one. Its Filing is the caller's.
+func New(r Report) (n queue.NewMessage, told int) {
+	status, told := r.status()
+	r.About = r.About[:told]
+	n = queue.NewMessage{
+		ID: queue.NewID(), Accepted: r.Now.UTC(), Notice: true,
 		Recipients: queue.To(r.Message.ReversePath),
-		Body:       r.body(id),
 	}
+	n.MessageID = n.ID.String() + "@" + r.Hostname
+	n.Automatic = true
+	// Only its own address can make a notice need SMTPUTF8: all else can be
+	// written so that it passes everywhere, also where the message could not.
+	n.UTF8 = !ascii(r.Message.ReversePath)
+	r.EightBit = r.EightBit || n.UTF8 // which includes 8BITMIME (RFC 6531 3.1)
+	n.Body = r.body(&n, status)
+	n.EightBit = !ascii(string(n.Body))
+	return n, told
 }
 
-func (r Report) body(id queue.ID) []byte {
-	human, status, header := r.human(), r.status(), quoted(cut(r.Header, maxHeader))
+func (r Report) body(n *queue.NewMessage, status []byte) []byte {
+	parts := []part{
+		quoted("text/plain; charset=utf-8", r.human()),
+		r.encode(r.statusType(), status),
+	}
+	room := queue.MaxNotice - maxOuter
+	for _, p := range parts {
+		room -= len(p.body)
+	}
+	if p := r.returned(room); len(p.body) > 0 {
+		parts = append(parts, p)
+	}
 	// A boundary made of the content cannot be guessed by whoever wrote it.
-	sum := sha256.Sum256(append(append(human, status...), header...))
-	boundary := "=_" + hex.EncodeToString(sum[:16])
+	sum := sha256.New()
+	for _, p := range parts {
+		sum.Write(p.body)
+	}
+	boundary := "=_" + hex.EncodeToString(sum.Sum(nil)[:16])
 
 	var b bytes.Buffer
-	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\r\n", a...) }
-	line("From: Mail gateway <MAILER-DAEMON@%s>", r.Hostname)
-	line("To: <%s>", printASCII(r.Message.ReversePath, 320))
-	line("Subject: Not delivered: your message to %s", r.subject())
-	line("Date: %s", r.Now.Format(time.RFC1123Z))
-	line("Message-ID: <%s@%s>", id, r.Hostname)
-	line("Auto-Submitted: auto-replied") // RFC 3834 5
-	line("MIME-Version: 1.0")
-	line("Content-Type: multipart/report; report-type=delivery-status;")
-	line("\tboundary=\"%s\"", boundary)
-	line("")
-	part := func(kind, encoding string, body []byte) {
-		line("--%s", boundary)
-		line("Content-Type: %s", kind)
-		if encoding != "" {
-			line("Content-Transfer-Encoding: %s", encoding)
-		}
-		line("")
-		b.Write(body)
-		line("")
+	r.header(&b, n)
+	line(&b, "Content-Type: multipart/report; report-type=%s;", strings.TrimPrefix(r.statusType(), "message/")) // RFC 6522 3
+	line(&b, "\tboundary=\"%s\"", boundary)
+	line(&b, "")
+	for _, p := range parts {
+		line(&b, "--%s", boundary)
+		line(&b, "Content-Type: %s", p.kind)
+		line(&b, "Content-Transfer-Encoding: %s", p.encoding)
+		line(&b, "")
+		b.Write(p.body)
+		line(&b, "")
 	}
-	part("text/plain; charset=utf-8", "quoted-printable", quoted(human))
-	part("message/delivery-status", "", status) // 7bit only (RFC 3464 2.1)
-	if len(header) > 0 {
-		part("text/rfc822-headers", "quoted-printable", header)
-	}
-	line("--%s--", boundary)
+	line(&b, "--%s--", boundary)
 	return b.Bytes()
+}
+
+// header is the notice's own, but for its Content-Type.
+func (r Report) header(b *bytes.Buffer, n *queue.NewMessage) {
+	line(b, "From: Mail gateway <MAILER-DAEMON@%s>", printASCII(r.Hostname, 255))
+	to := printASCII
+	if n.UTF8 {
+		to = printable
+	}
+	line(b, "To: <%s>", to(r.Message.ReversePath, maxAddress))
+	line(b, "Subject: %s", r.subject())
+	line(b, "Date: %s", r.Now.Format(time.RFC1123Z))
+	line(b, "Message-ID: <%s>", n.MessageID)
+	if id := r.Message.MessageID; id != "" && len(id) < 500 && printASCII(id, 500) == id && !strings.ContainsAny(id, "<> ") {
+		line(b, "In-Reply-To: <%s>", id) // RFC 3834 3.1.5
+		line(b, "References: <%s>", id)
+	}
+	// It answers a message: "auto-generated" would be wrong (RFC 3834 5).
+	line(b, "Auto-Submitted: auto-replied")
+	line(b, "MIME-Version: 1.0")
+}
+
+var subjects = map[Kind]string{
+	Failed:  "Not delivered: your message to ",
+	Delayed: "Delayed, still being tried: your message to ",
+	Relayed: "Passed on: your message to ",
 }
 
 func (r Report) subject() string {
-	first := printASCII(r.About[0].Address, 100)
+	text := subjects[r.Kind] + queue.Printable(r.About[0].Address, 100)
 	if n := len(r.About) - 1; n > 0 {
-		return fmt.Sprintf("%s and %d more", first, n)
+		text += fmt.Sprintf(" and %d more", n)
 	}
-	return first
+	return mime.QEncoding.Encode("utf-8", text) // as it is where it is ASCII
 }
 
-// human is the part for people.
-func (r Report) human() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Your message of %s could not be delivered to:\n", r.Message.Accepted.Format("2 January 2006, 15:04 MST"))
-	for i, e := range r.About {
-		if b.Len() > maxHuman {
-			fmt.Fprintf(&b, "\n  … and %d more, see the report below.\n", len(r.About)-i)
-			break
-		}
-		fmt.Fprintf(&b, "\n  %s\n", queue.Printable(e.Address, 320))
-		if e.State == queue.Expired {
-			fmt.Fprintf(&b, "    No mail server took it in time.\n")
-		}
-		if t := queue.Printable(e.Last.String(), maxText); t != "" {
-			via := ""
-			if e.Last.Upstream != "" {
-				via = " by way of " + e.Last.Upstream
-			}
-			fmt.Fprintf(&b, "    The last answer%s was:\n    %s\n", via, t)
-		}
+func (r Report) statusType() string {
+	if r.Message.UTF8 { // RFC 6533 4
+		return "message/global-delivery-status"
 	}
-	fmt.Fprintf(&b, "\nYour mail gateway %s gives up on these recipients. Nothing else was\nreturned to you; to try again, send the message anew.\n", r.Hostname)
-	return b.Bytes()
+	return "message/delivery-status"
 }
 
-// status is the part for programs (RFC 3464 2.2 and 2.3).
-func (r Report) status() []byte {
-	var b bytes.Buffer
-	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\r\n", a...) }
-	line("Reporting-MTA: dns; %s", r.Hostname)
-	line("Arrival-Date: %s", r.Message.Accepted.Format(time.RFC1123Z))
-	for _, e := range r.About {
-		if b.Len() > maxStatus {
-			break
-		}
-		line("")
-		line("Final-Recipient: rfc822; %s", printASCII(e.Address, 320))
-		line("Action: failed")
-		line("Status: %s", status(e))
-		if e.Last.Code != 0 {
-			line("Diagnostic-Code: smtp; %s", printASCII(e.Last.String(), maxText))
-		}
-		if !e.Last.At.IsZero() {
-			line("Last-Attempt-Date: %s", e.Last.At.Format(time.RFC1123Z))
+func line(b *bytes.Buffer, format string, a ...any) { fmt.Fprintf(b, format+"\r\n", a...) }
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
 		}
 	}
-	return b.Bytes()
+	return true
 }
 
-// status gives a code of class 5 or, for expiry, 4 (RFC 3464 2.3.4): a failed
-// action must not carry a code that says success.
-func status(e queue.Recipient) string {
-	switch {
-	case e.State == queue.Expired:
-		return "4.4.7"
-	case strings.HasPrefix(e.Last.Enhanced, "5."):
-		return e.Last.Enhanced
-	default:
-		return "5.0.0"
-	}
-}
-
-// printASCII is for header fields, which carry no other octets (RFC 5322 2.2).
+// printASCII is for fields that carry no other octets (RFC 5322 2.2).
 func printASCII(s string, max int) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, queue.Printable(s, max))
+	}, printable(s, max))
 }
 
-// quoted encodes lines ending in LF or CRLF; what was in them cannot end a
-// part, since no line of it can begin with "--=_" and the sum of itself.
-func quoted(text []byte) []byte {
-	if len(text) == 0 {
-		return nil
-	}
-	var b bytes.Buffer
-	w := quotedprintable.NewWriter(&b)
-	_, _ = w.Write(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))) // a bytes.Buffer takes all
-	_ = w.Close()
-	return bytes.ReplaceAll(bytes.ReplaceAll(b.Bytes(), []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-}
-
-// cut keeps whole lines.
-func cut(b []byte, max int) []byte {
-	if len(b) <= max {
-		return b
-	}
-	return b[:bytes.LastIndexByte(b[:max], '\n')+1]
-}
+// printable bounds what comes out as well: an escape is longer than what it
+// stands for.
+func printable(s string, max int) string { return queue.Printable(queue.Printable(s, max), max) }

@@ -1,0 +1,86 @@
+package dispatch
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"mailroam/queue"
+)
+
+// A program that sends to a bad list must not drown a person in notices, nor
+// fill the queue with them. What is not sent stays on the list of finished mail.
+const (
+	maxNotices   = 20 // to one sender
+	noticeWindow = time.Hour
+	maxStorms    = 10_000 // senders remembered
+)
+
+// allowance is what a sender may still be sent.
+type allowance int
+
+const (
+	oneNotice allowance = iota
+	lastNotice
+	tooManyNotices
+)
+
+// storms counts the notices to each sender, in windows that begin with the first.
+type storms map[string]*storm
+
+type storm struct {
+	since time.Time
+	n     int
+}
+
+// count enters one more, and says the how-manieth it is.
+func (s storms) count(sender string, now time.Time) int {
+	key := strings.ToLower(sender)
+	c := s[key]
+	if c == nil || c.over(now) {
+		s.makeRoom(now)
+		c = &storm{since: now}
+		s[key] = c
+	}
+	c.n++
+	return c.n
+}
+
+// over is also true after the clock was set back.
+func (c *storm) over(now time.Time) bool {
+	return now.Before(c.since) || now.Sub(c.since) >= noticeWindow
+}
+
+// makeRoom forgets those that are over, or, when there is none, any one: so many
+// senders are not one person's storm.
+func (s storms) makeRoom(now time.Time) {
+	if len(s) < maxStorms {
+		return
+	}
+	var any string
+	for key, c := range s {
+		if any = key; c.over(now) {
+			delete(s, key)
+		}
+	}
+	if len(s) >= maxStorms {
+		delete(s, any)
+	}
+}
+
+// storm says whether a sender may get one more notice.
+func (d *Dispatcher) storm(sender string, now time.Time) allowance {
+	d.mu.Lock()
+	n := d.storms.count(sender, now)
+	d.mu.Unlock()
+	switch {
+	case n < maxNotices:
+		return oneNotice
+	case n == maxNotices:
+		return lastNotice
+	case n == maxNotices+1:
+		d.Log.Warn("alert", "text", fmt.Sprintf("<%s> got %d notices within an hour: no more are sent to it until that is over; `mailroam queue list --state done` lists what failed",
+			queue.Printable(sender, 256), maxNotices))
+	}
+	return tooManyNotices
+}
