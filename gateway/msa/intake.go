@@ -92,7 +92,8 @@ func (s *session) store(id queue.ID, env envelope, ws *workspace, b body) error 
 // one that only some upstreams can carry: where neither envelope nor header
 // needs it, it should not be said to the next server either (RFC 6531 3.4). Nor
 // does a header in raw UTF-8 without it: many programs send that, and it has
-// always gone as 8-bit text.
+// always gone as 8-bit text; and so do the headers of MIME parts, which nobody
+// reads here.
 func content(env envelope, f header.Facts, eightBit bool) queue.Content {
 	utf8 := env.utf8 && (f.UTF8 || !isASCII(env.from) || slices.ContainsFunc(env.rcpts, func(r queue.Addressee) bool {
 		return !isASCII(r.Address) || !isASCII(r.ORcpt)

@@ -177,7 +177,7 @@ func isXtext(s string) bool {
 // isORcpt checks the type of an address, and the address as that type has it.
 func isORcpt(s string) bool {
 	kind, address, ok := strings.Cut(s, ";")
-	if !ok || kind == "" || !isASCII(kind) || strings.ContainsFunc(kind, func(r rune) bool { return !isAtext(r) }) {
+	if !ok || kind == "" || !isASCII(kind) || strings.ContainsFunc(kind, func(r rune) bool { return !isAtext(r) || r == '=' }) {
 		return false
 	}
 	if capitals(kind) == "UTF-8" {

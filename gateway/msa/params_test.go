@@ -73,6 +73,7 @@ func TestParams(t *testing.T) {
 		{"ORCPT without an address", "RCPT ORCPT=rfc822;", malformed, params{}},
 		{"ORCPT without ;", "RCPT ORCPT=b@x", malformed, params{}},
 		{"ORCPT with an odd type", "RCPT ORCPT=rfc(822;b@x", malformed, params{}},
+		{"ORCPT with = in its type", "RCPT ORCPT=rfc=822;b@x", malformed, params{}},
 		{"ORCPT with a line end", "RCPT ORCPT=rfc822;b+0Ax", malformed, params{}},
 		{"ORCPT raw in the wrong type", "RCPT ORCPT=rfc822;bü@x", malformed, params{}},
 		{"ORCPT twice", "RCPT ORCPT=rfc822;b@x ORCPT=rfc822;b@x", malformed, params{}},
