@@ -218,7 +218,11 @@ func parse(path string, text []byte, mode fs.FileMode) (*Config, error) {
 	}
 	c := Default()
 	c.Path = path
-	d := &decoder{path: path, dir: filepath.Dir(path), mode: mode, config: &c}
+	profiles, err := relay.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{path: path, dir: filepath.Dir(path), mode: mode, config: &c, profiles: profiles}
 
 	// Editors on Windows begin files with a byte order mark.
 	root := d.tree(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))

@@ -34,6 +34,7 @@ func (d *decoder) check(root *node) {
 	}
 	d.checkListen()
 	d.checkUpstreams(root)
+	d.checkRules()
 }
 
 // folder is a rule for a path.

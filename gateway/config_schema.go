@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailroam/gateway/relay"
 )
 
 // schema names the keys of a table, and rule says what one of them holds.
@@ -33,6 +35,8 @@ type decoder struct {
 	// config: the checks need the lines.
 	listen   []*listenEntry
 	upstream []*upstreamEntry
+	rules    []*ruleEntry
+	profiles map[string]*relay.Profile
 }
 
 func (d *decoder) problem(line int, key, what, fix string) {
@@ -83,6 +87,7 @@ func (d *decoder) schema() schema {
 			"level":  choice(&c.Log.Level, "debug", "info", "warn", "error"),
 		}},
 		"upstream": {each: d.upstreamSchema},
+		"rule":     {each: d.ruleSchema},
 	}
 }
 
@@ -199,7 +204,7 @@ func number(to *int, least, most int) rule {
 		v, err := strconv.Atoi(strings.ReplaceAll(n.text, "_", ""))
 		if n.kind != aNumber || err != nil || v < least || v > most {
 			d.problem(n.line, key, fmt.Sprintf("needs a whole number from %d to %d", least, most),
-				fmt.Sprintf("without quotes, for example %s = %d", lastName(key), *to))
+				fmt.Sprintf("without quotes, for example %s = %d", lastName(key), cmp.Or(*to, min(most, 100))))
 			return
 		}
 		*to = v
@@ -210,11 +215,16 @@ func duration(to *time.Duration, least, most time.Duration) rule {
 	return rule{value: func(d *decoder, key string, n *node) {
 		v, ok := parseDuration(n.text)
 		if n.kind != aText || !ok {
-			d.problem(n.line, key, "needs a time span", fmt.Sprintf(`write a number with its unit (s, m, h, d) in quotes, for example %s = %q`, lastName(key), spell(*to)))
+			example := cmp.Or(*to, min(most, time.Hour))
+			d.problem(n.line, key, "needs a time span", fmt.Sprintf(`write a number with its unit (s, m, h, d) in quotes, for example %s = %q`, lastName(key), spell(example)))
 			return
 		}
 		if v < least || v > most {
-			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spell(v), spell(least), spell(most)), "the default is "+spell(*to))
+			fix := "the default is " + spell(*to)
+			if *to == 0 {
+				fix = "leave the key out for what is usual"
+			}
+			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spell(v), spell(least), spell(most)), fix)
 			return
 		}
 		*to = v
@@ -248,7 +258,11 @@ func size(to *int64, least, most int64) rule {
 			return
 		}
 		if v < least || v > most {
-			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spellSize(v), spellSize(least), spellSize(most)), "the default is "+spellSize(*to))
+			fix := "the default is " + spellSize(*to)
+			if *to == 0 {
+				fix = "leave the key out for no limit"
+			}
+			d.problem(n.line, key, fmt.Sprintf("%s is outside %s to %s", spellSize(v), spellSize(least), spellSize(most)), fix)
 			return
 		}
 		*to = v

@@ -8,8 +8,9 @@ import (
 
 // upstreamEntry is an [[upstream]] as written, with what was made of it.
 type upstreamEntry struct {
-	node *node
-	u    UpstreamConfig
+	node    *node
+	u       UpstreamConfig
+	profile string // as written
 }
 
 func (d *decoder) upstreamSchema(n *node) schema {
@@ -29,9 +30,8 @@ func (d *decoder) upstreamSchema(n *node) schema {
 		"default_from":     text(&u.DefaultFrom, checkAddress),
 		"recipients":       texts(&u.Recipients, `["example.com", "*.example.org"]`, checkRecipient),
 		"rewrite":          rewriting(&u.Rewrite),
-		"limits": {table: schema{
-			"connections": number(&u.Limits.Connections, 1, 1000),
-		}},
+		"profile":          d.profileRule(&e.profile),
+		"limits":           limits(&u.Limits),
 	}
 }
 
@@ -88,6 +88,8 @@ func (d *decoder) checkUpstreams(root *node) {
 		d.checkAuth(e)
 		d.checkRoute(e)
 		d.checkLoop(e)
+		d.settleProfile(e)
+		d.settleLimits(e)
 		d.config.Upstreams = append(d.config.Upstreams, *u)
 	}
 }
