@@ -101,6 +101,7 @@ func (g *Gateway) assemble() error {
 	g.health.AtLeast(stats.Online)
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
+		File: filepath.Join(cfg.DataDir, "senders.json"), Network: func() string { return g.watcher.Snapshot().Network() },
 	}, dispatchConfig(cfg, g.upstreams, &g.passed))
 	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Words: relay.Words, Log: g.log}, cfg.alerts())
 	return nil
@@ -253,7 +254,7 @@ func (g *Gateway) control() *admin.Server {
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
-		Network: g.network, Chains: g.senders,
+		Network: g.network, Chains: g.senders, Blocked: g.blocked, Route: g.explain,
 	})
 }
 

@@ -14,6 +14,8 @@ type Upstream struct {
 	health.Status
 	Why      string `json:"why"`      // always there, also when empty
 	Endpoint string `json:"endpoint"` // in use; before one worked, all of them
+	// Blocked are the senders for whom it relays nothing at the moment.
+	Blocked []Block `json:"blocked,omitempty"`
 }
 
 // advise says in words what does not run as it was configured to, and what a

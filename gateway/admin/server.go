@@ -25,7 +25,11 @@ type Options struct {
 	Chains func() []alert.Chain
 	// Endpoint says where an upstream is, as host:port.
 	Endpoint func(upstream string) string
-	Info     func() Info
+	// Blocked lists the senders for whom an upstream relays nothing.
+	Blocked func(upstream string) []Block
+	// Route says what would be done with a message.
+	Route func(*queue.Message) (choices []Choice, noRoute string)
+	Info  func() Info
 	// Notice makes the failure notice for `fail`, nil for none. It must be
 	// pure and quick (queue.Op).
 	Notice func(queue.Message) *queue.NewMessage
@@ -50,6 +54,12 @@ func New(path string, o Options) *Server {
 	}
 	if o.Endpoint == nil {
 		o.Endpoint = func(string) string { return "" }
+	}
+	if o.Blocked == nil {
+		o.Blocked = func(string) []Block { return nil }
+	}
+	if o.Route == nil {
+		o.Route = func(*queue.Message) ([]Choice, string) { return nil, "" }
 	}
 	if o.Info == nil {
 		o.Info = func() Info { return Info{} }
@@ -105,6 +115,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", s.status)
+	mux.HandleFunc("GET /api/v1/route", s.route)
 	mux.HandleFunc("GET /api/v1/messages", s.messages)
 	mux.HandleFunc("GET /api/v1/messages/{id}/body", s.body)
 	mux.HandleFunc("POST /api/v1/messages/{verb}", s.apply)
@@ -132,7 +143,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 func (s *Server) upstreams(list []health.Status) []Upstream {
 	ups := []Upstream{}
 	for _, h := range list {
-		ups = append(ups, Upstream{Status: h, Why: h.Why, Endpoint: s.Endpoint(h.Name)})
+		ups = append(ups, Upstream{Status: h, Why: h.Why, Endpoint: s.Endpoint(h.Name), Blocked: s.Blocked(h.Name)})
 	}
 	return ups
 }

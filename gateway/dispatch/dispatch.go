@@ -42,7 +42,9 @@ type Options struct {
 	Hostname string // names us in notices
 	// File keeps who was refused where as a sender, over restarts; "" for none.
 	File string
-	Log  *slog.Logger
+	// Network names the one we are in; nil: it is not known.
+	Network func() string
+	Log     *slog.Logger
 }
 
 // Config is what may change while it runs.
@@ -94,6 +96,7 @@ func New(o Options, c Config) *Dispatcher {
 		placed: true, // by a former run, maybe elsewhere
 	}
 	d.Set(c)
+	d.recall(time.Now())
 	return d
 }
 
@@ -105,6 +108,17 @@ func (d *Dispatcher) Set(c Config) {
 	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
 	d.learn(c.Routes.lane(c.Routes.Eligible(&queue.Message{})))
 	d.wake()
+}
+
+// knowing is c with what is known of its upstreams now.
+func (c Config) knowing() Config {
+	c.Routes = c.Routes.Knowing(func(name string) (o relay.Offers) {
+		if u, ok := c.Upstreams[name]; ok {
+			o = u.Offers()
+		}
+		return o
+	})
+	return c
 }
 
 // Pardon forgets who was refused where as a sender: a person who acts on the
@@ -197,6 +211,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	wg.Go(func() { d.follow(helpers) })
 	wg.Go(func() { d.sweep(helpers) })
 	wg.Go(func() { d.roam(helpers) })
+	wg.Go(func() { d.remember(helpers) })
 	err := d.claim(ctx)
 	stop()
 	wg.Wait()

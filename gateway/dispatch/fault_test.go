@@ -115,23 +115,23 @@ func TestFirstToWaitIsTold(t *testing.T) {
 func TestSenders(t *testing.T) {
 	s := senders{}
 	for range 5 { // deliveries under way together
-		s.refuse("a", "ann@example.com", t0)
+		s.refuse("a", "ann@example.com", "not you", t0)
 	}
 	if got := s.until("a", "ann@example.com", t0).Sub(t0); got != time.Hour {
 		t.Errorf("one incident keeps the sender out for %v", got)
 	}
-	s.refuse("a", "ann@example.com", t0.Add(time.Hour))
+	s.refuse("a", "ann@example.com", "not you", t0.Add(time.Hour))
 	if got := s.until("a", "ann@example.com", t0.Add(time.Hour)).Sub(t0); got != 3*time.Hour {
 		t.Errorf("the second one until %v", got)
 	}
-	if s.refuse("a", "", t0.Add(time.Hour)) || s.refuse("a", "bob@example.com", t0.Add(time.Hour)) {
+	if s.refuse("a", "", "not you", t0.Add(time.Hour)) || s.refuse("a", "bob@example.com", "not you", t0.Add(time.Hour)) {
 		t.Error("the null reverse-path made two senders three")
 	}
-	if !s.refuse("a", "cy@example.com", t0.Add(time.Hour)) {
+	if !s.refuse("a", "cy@example.com", "not you", t0.Add(time.Hour)) {
 		t.Error("three senders are not many")
 	}
 	for i := range 3 * blockKept {
-		s.refuse("b", string(rune(i)), t0)
+		s.refuse("b", string(rune(i)), "not you", t0)
 	}
 	if len(s) > blockKept {
 		t.Errorf("%d are remembered", len(s))

@@ -190,7 +190,7 @@ func (l *leg) charge(j Judgement, now time.Time) health.Fault {
 	case l.network != l.d.network: // it was about where we are no more
 	case j.Accepted:
 		l.d.senders.accept(u, from)
-	case j.Sender && l.d.senders.refuse(u, from, now) && j.Fault.OK():
+	case j.Sender && l.d.senders.refuse(u, from, j.Attempts[0].Text, now) && j.Fault.OK():
 		// The likeliest reason for that is where we are.
 		return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"mailroam/queue"
@@ -162,30 +163,30 @@ func (rs Routes) NoRoute(m *queue.Message) string {
 }
 
 func (rs Routes) noRoute(bars []bar) string {
-	alike := true
-	for _, b := range bars {
-		if b.kind == barNone {
-			return ""
-		}
-		alike = alike && b == bars[0]
+	if len(bars) == 0 {
+		return "there is no upstream: add an [[upstream]]"
 	}
-	if !alike {
+	if slices.Contains(bars, bar{}) {
+		return ""
+	}
+	// Who does not go there anyway need not know the sender.
+	there := slices.DeleteFunc(slices.Clone(bars), func(b bar) bool { return b.kind == barRecipient })
+	if len(there) == 0 {
+		return "no upstream may send to " + queue.Printable(bars[0].who, 256) + ": add it to the recipients of an [[upstream]]"
+	}
+	if slices.ContainsFunc(there, func(b bar) bool { return b != there[0] }) {
 		var each []string
 		for k, b := range bars {
 			each = append(each, rs.list[k].Name+": "+b.String())
 		}
-		return "no upstream may carry it (" + strings.Join(each, "; ") + "): change senders, rewrite or recipients of one"
+		return "no upstream may carry it: change senders, rewrite or recipients of one (" + strings.Join(each, "; ") + ")"
 	}
-	if len(bars) == 0 {
-		return "there is no upstream: add an [[upstream]]"
+	who, where := "<"+queue.Printable(there[0].who, 256)+">", ""
+	if there[0].kind == barAuthor {
+		who += ", which the From: line names"
 	}
-	who := queue.Printable(bars[0].who, 256)
-	switch bars[0].kind {
-	case barSender:
-		return "no upstream may send for <" + who + ">: add it to senders or rewrite of an [[upstream]]"
-	case barAuthor:
-		return "no upstream may send for <" + who + ">, which the From: line names: add it to senders or rewrite of an [[upstream]]"
-	default:
-		return "no upstream may send to " + who + ": add it to the recipients of an [[upstream]]"
+	if len(there) < len(bars) {
+		where = " that goes there"
 	}
+	return "no upstream" + where + " may send for " + who + ": add it to senders or rewrite of an [[upstream]]"
 }

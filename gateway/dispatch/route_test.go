@@ -249,7 +249,9 @@ func TestNoRoute(t *testing.T) {
 		{"known", strict, letterTo("ann@example.com"), ""},
 		{"a stranger", strict, letterTo("eve@y.example"), "no upstream may send for <eve@y.example>: add it to senders or rewrite of an [[upstream]]"},
 		{"a strange author", strict[:1], by(letterTo("ann@example.com", "x@y.example"), "eve@y.example"), "no upstream may send for <eve@y.example>, which the From: line names: add it to senders or rewrite of an [[upstream]]"},
-		{"one of two", strict, letterTo("ann@home.example", "bob@example.net", "carl@example.org"), "no upstream may carry it (work: its senders do not include <ann@home.example>; home: its recipients do not include example.org): change senders, rewrite or recipients of one"},
+		{"one of two", strict, letterTo("ann@home.example", "bob@example.net", "carl@example.org"), "no upstream that goes there may send for <ann@home.example>: add it to senders or rewrite of an [[upstream]]"},
+		{"a notice", strict[:1], by(letterTo("", "x@y.example"), "eve@y.example"), ""},
+		{"for two reasons", []Route{{Name: "a", Senders: []string{"x@y.example"}}, {Name: "b", Senders: []string{"@home.example"}}}, by(letterTo("ann@home.example", "bob@example.net"), "eve@y.example"), "no upstream may carry it: change senders, rewrite or recipients of one (a: its senders do not include <ann@home.example>; b: the From: line names <eve@y.example>, which its senders do not include)"},
 		{"nowhere", []Route{{Name: "a", Recipients: []string{"x.example"}}}, letterTo("ann@home.example", "carl@example.org"), "no upstream may send to example.org: add it to the recipients of an [[upstream]]"},
 		{"none", nil, letterTo("ann@home.example"), "there is no upstream: add an [[upstream]]"},
 	} {

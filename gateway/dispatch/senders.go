@@ -1,7 +1,12 @@
 package dispatch
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
+
+	"mailroam/queue"
 )
 
 // senders remembers which upstream relays nothing for which sender. It is
@@ -14,6 +19,7 @@ type senderAt struct{ upstream, reversePath string }
 type block struct {
 	at, until time.Time
 	wait      time.Duration
+	why       string
 }
 
 const (
@@ -26,17 +32,17 @@ const (
 
 // refuse notes a refusal and says whether many senders have met it lately. The
 // null reverse-path is none of them: who refuses it refuses nobody else.
-func (s senders) refuse(upstream, reversePath string, now time.Time) (many bool) {
-	if len(s) >= blockKept { // forged senders must not fill the memory
-		clear(s)
-	}
+func (s senders) refuse(upstream, reversePath, why string, now time.Time) (many bool) {
 	k := senderAt{upstream, reversePath}
-	b := s[k]
+	b, known := s[k]
+	if !known && len(s) >= blockKept { // forged senders must not fill the memory
+		delete(s, s.first())
+	}
 	if !b.until.After(now) { // of deliveries that were under way together one counts
 		b.wait = min(max(2*b.wait, blockFirst), blockMax)
 		b.until = now.Add(b.wait)
 	}
-	b.at = now
+	b.at, b.why = now, queue.Printable(why, maxText)
 	s[k] = b
 	n := 0
 	for k, b := range s {
@@ -45,6 +51,11 @@ func (s senders) refuse(upstream, reversePath string, now time.Time) (many bool)
 		}
 	}
 	return n >= blockMany && reversePath != ""
+}
+
+// first is who may be tried again first.
+func (s senders) first() senderAt {
+	return slices.MinFunc(slices.Collect(maps.Keys(s)), func(a, b senderAt) int { return s[a].until.Compare(s[b].until) })
 }
 
 // accept forgets it: the upstream took a recipient from this sender.
@@ -56,4 +67,29 @@ func (s senders) until(upstream, reversePath string, now time.Time) time.Time {
 		return b.until
 	}
 	return time.Time{}
+}
+
+// Block says that an upstream relays nothing for a sender, as far as is known.
+type Block struct {
+	Upstream string    `json:"upstream"`
+	Sender   string    `json:"sender"` // "" is the null reverse-path
+	Until    time.Time `json:"until"`  // when it may be tried again
+	Why      string    `json:"why"`    // what the upstream said
+}
+
+// Blocks lists who is kept from which upstream now, and until when.
+func (d *Dispatcher) Blocks() []Block {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []Block{}
+	for k, b := range d.senders {
+		if b.until.After(now) {
+			list = append(list, Block{Upstream: k.upstream, Sender: k.reversePath, Until: b.until.UTC(), Why: b.why})
+		}
+	}
+	slices.SortFunc(list, func(a, b Block) int {
+		return cmp.Or(cmp.Compare(a.Upstream, b.Upstream), cmp.Compare(a.Sender, b.Sender))
+	})
+	return list
 }
