@@ -63,7 +63,9 @@ func (g *Gateway) view(ctx context.Context) (alert.View, error) {
 	if err != nil {
 		return alert.View{}, err
 	}
+	n, why := g.stuck.look(ctx, g.store, stats.Held, time.Now())
 	return alert.View{
+		Stuck: n, StuckWhy: why, PolicyHold: g.policyHold(),
 		// Without the monotonic clock, which stands still while the machine
 		// sleeps.
 		Now: time.Now().Round(0), Odometer: g.health.Odometer(), Outlook: g.health.Outlook(), Upstreams: g.health.Status(),
@@ -84,4 +86,10 @@ func (c *Config) alerts() alert.Settings {
 		s.Webhook = c.Alert.Webhook.Read
 	}
 	return s
+}
+
+func (g *Gateway) policyHold() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hold
 }

@@ -91,7 +91,7 @@ func TestTargets(t *testing.T) {
 		text += fmt.Sprintf("[[upstream]]\nname = %q\nurls = [%q]\n", name, url)
 	}
 	cfg := parseGood(t, text)
-	for _, target := range targets(cfg, connect(cfg, nil, place{network: func() string { return "" }}, slog.New(slog.DiscardHandler))) {
+	for _, target := range targets(cfg, connect(cfg, nil, place{network: func() string { return "" }}, newLogins(), slog.New(slog.DiscardHandler))) {
 		want := map[string]string{"a": "[mail.example.com 192.0.2.1] false", "open": "[192.168.1.1] true", "here": "[localhost] false"}[target.Name]
 		if got := fmt.Sprint(target.Hosts, target.Unproven); got != want {
 			t.Errorf("%s: %s, want %s", target.Name, got, want)

@@ -22,15 +22,15 @@ type upstream struct {
 
 // connect makes the clients of a configuration. One whose settings did not
 // change is kept, and so are its open connections.
-func connect(cfg *Config, old map[string]upstream, p place, log *slog.Logger) map[string]upstream {
+func connect(cfg *Config, old map[string]upstream, p place, l *logins, log *slog.Logger) map[string]upstream {
 	us := map[string]upstream{}
 	for _, c := range cfg.Upstreams {
-		if o, ok := old[c.Name]; ok && sameAccount(o.config, c) {
+		if o, ok := old[c.Name]; ok && sameAccount(o.config, c) && sameBatches(o.config, c) {
 			us[c.Name] = upstream{c, o.relay}
 			continue
 		}
 		options := relayOptions(cfg.Hostname, c, log)
-		options.Lookup, options.Path = p.lookup, p.path
+		options.Lookup, options.Path, options.Password = p.lookup, p.path, l.noted(c.Name, options.Password)
 		client := relay.New(options)
 		client.Roam(p.network()) // so that what it learns is kept for this network
 		us[c.Name] = upstream{c, client}
@@ -38,7 +38,30 @@ func connect(cfg *Config, old map[string]upstream, p place, log *slog.Logger) ma
 	return us
 }
 
-// sameAccount compares what the client depends on. Pools of roots are compared
+// teach tells clients that know nothing yet what their upstreams showed before.
+func teach(us, old map[string]upstream, h *health.Monitor) {
+	for name, u := range us {
+		if u.relay != old[name].relay {
+			l := h.Learned(name)
+			u.relay.Teach(relay.Learned{Size: l.Size, Recipients: l.Recipients})
+		}
+	}
+}
+
+// sameBatches compares how much goes in one transaction and one session.
+func sameBatches(a, b UpstreamConfig) bool {
+	return a.Limits.Recipients == b.Limits.Recipients && a.messages() == b.messages()
+}
+
+// messages is how many one session may carry, 0 for any number.
+func (c UpstreamConfig) messages() int {
+	if c.Profile == nil {
+		return 0
+	}
+	return c.Profile.Messages
+}
+
+// sameAccount compares what the client depends on to get in. Pools of roots are compared
 // by content: a renewed ca file is a change.
 func sameAccount(a, b UpstreamConfig) bool {
 	same := func(x, y UpstreamURL) bool {
@@ -50,7 +73,10 @@ func sameAccount(a, b UpstreamConfig) bool {
 }
 
 func relayOptions(hello string, c UpstreamConfig, log *slog.Logger) relay.Options {
-	o := relay.Options{Name: c.Name, Hello: hello, Auth: c.Auth, Username: c.Username, Log: log}
+	o := relay.Options{
+		Name: c.Name, Hello: hello, Auth: c.Auth, Username: c.Username,
+		MaxRecipients: c.Limits.Recipients, MaxMessages: c.messages(), Log: log,
+	}
 	if c.Username != "" {
 		o.Password = c.Secret.Read
 	}
@@ -68,7 +94,8 @@ func targets(cfg *Config, us map[string]upstream) []health.Target {
 		u := us[c.Name].relay
 		t := health.Target{
 			Name: c.Name, Account: c.Account(), Addrs: u.Addrs,
-			Probe: func(ctx context.Context) health.Fault { return probe(ctx, u.Probe, c.rules()) },
+			Limits: health.Limits{PerMinute: c.Limits.PerMinute, PerHour: c.Limits.PerHour, PerDay: c.Limits.PerDay},
+			Probe:  func(ctx context.Context) health.Fault { return probe(ctx, u.Probe, c.rules()) },
 			// On this machine nobody can step in between.
 			Unproven: slices.ContainsFunc(c.URLs, func(u UpstreamURL) bool { return u.insecure() && !u.loopback() }),
 		}

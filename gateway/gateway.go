@@ -37,6 +37,8 @@ type Gateway struct {
 	health   *health.Monitor
 	dispatch *dispatch.Dispatcher
 	passed   passed
+	logins   *logins
+	stuck    stuck
 	alerts   *alert.Alerter
 	door     *door
 	ready    chan struct{}
@@ -47,6 +49,7 @@ type Gateway struct {
 	mu        sync.Mutex // guards what follows
 	upstreams map[string]upstream
 	chains    []alert.Chain
+	hold      time.Duration // queue.policy_hold
 	addrs     []net.Addr
 	// dropped are clients that the config has no more: while a delivery still
 	// goes through one, it must hear of the network, and no longer.
@@ -93,12 +96,14 @@ func (g *Gateway) assemble() error {
 	}
 	g.watcher = netmon.New(netmon.Options{Log: g.log})
 	g.place, g.manager.ask = newPlace(g.watcher), netmon.AskNetworkManager
-	g.upstreams, g.chains = connect(cfg, nil, g.place, g.log), chains(cfg.Upstreams)
+	g.logins, g.hold = newLogins(), cfg.Queue.PolicyHold
+	g.upstreams, g.chains = connect(cfg, nil, g.place, g.logins, g.log), chains(cfg.Upstreams)
 	g.health = health.New(health.Options{
 		Settings: settings(cfg), Targets: targets(cfg, g.upstreams), Network: g.watcher.Snapshot(),
 		File: filepath.Join(cfg.DataDir, "health.json"), Log: g.log,
 	})
 	g.health.AtLeast(stats.Online)
+	teach(g.upstreams, nil, g.health)
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
 		File: filepath.Join(cfg.DataDir, "senders.json"), Network: func() string { return g.watcher.Snapshot().Network() },
@@ -120,6 +125,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = runStages(ctx, []stage{
 			{"network", func(ctx context.Context) error { return g.watcher.Run(ctx, g.roamed) }},
 			{"health", g.health.Run},
+			{"secrets", g.watchSecrets},
 			{"dispatch", g.dispatch.Run},
 			{"alerts", g.alerts.Run},
 			{"control socket", func(ctx context.Context) error { return g.control().Serve(ctx, control) }},
@@ -250,7 +256,7 @@ func (g *Gateway) current() *Config {
 
 func (g *Gateway) control() *admin.Server {
 	return admin.New(admin.SocketPath(g.current().DataDir), admin.Options{
-		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint, Wake: g.dispatch.Pardon,
+		Store: g.store, Health: g.health, Log: g.log, Notice: g.dispatch.Notice, Endpoint: g.endpoint, Wake: g.dispatch.Pardon, Retry: g.health.Pardon, PolicyHold: g.policyHold,
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
@@ -287,14 +293,16 @@ func (g *Gateway) Reload(cfg *Config) {
 		g.log.Warn("alert", "text", what+" changed in the config: this takes effect at the next restart")
 	}
 	old := g.upstreams
-	g.upstreams, g.chains = connect(cfg, old, g.place, g.log), chains(cfg.Upstreams)
+	g.hold = cfg.Queue.PolicyHold
+	g.upstreams, g.chains = connect(cfg, old, g.place, g.logins, g.log), chains(cfg.Upstreams)
 	for name, u := range g.upstreams {
-		if o, ok := old[name]; ok && o.relay != u.relay {
-			g.health.Forgive(name, g.upstreams[name].config.Account())
+		if o, ok := old[name]; ok && !sameAccount(o.config, u.config) {
+			g.health.Forgive(name, u.config.Account())
 		}
 	}
 	g.drop(old)
 	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
+	teach(g.upstreams, old, g.health)
 	g.dispatch.Set(dispatchConfig(cfg, g.upstreams, &g.passed))
 	g.alerts.Set(cfg.alerts())
 	g.alerts.Changed()

@@ -9,9 +9,6 @@ type easing struct {
 	most int // deliveries at a time
 	// began is when the first of them did.
 	began time.Time
-	// unproven: with this secret nobody has logged in yet. If it is wrong, it is
-	// to be tried once and not by as many deliveries as there are connections.
-	unproven bool
 }
 
 const (
@@ -27,18 +24,8 @@ func (e easing) begin(now time.Time) easing {
 	return e
 }
 
-// idle is when the last delivery has ended: time in which nobody logs in proves
-// no secret.
-func (e easing) idle() easing {
-	if e.unproven {
-		e.began = time.Time{}
-	}
-	return e
-}
-
 // served lets one more begin for each that went well: 1, 2, 4, …
 func (e easing) served() easing {
-	e.unproven = false
 	if e.most == 0 {
 		return e
 	}
@@ -46,14 +33,6 @@ func (e easing) served() easing {
 		return easing{}
 	}
 	return e
-}
-
-// anew is in another network: the network was away, not the upstream.
-func (e easing) anew() easing {
-	if e.unproven {
-		return easing{most: 1, unproven: true}
-	}
-	return easing{}
 }
 
 // limit is how many deliveries there may be at a time, 0 for any number. A

@@ -48,32 +48,6 @@ func TestEasing(t *testing.T) {
 	}
 }
 
-// A secret that nobody has logged in with yet is tried by one delivery, however
-// long it takes until the first comes.
-func TestUnprovenSecret(t *testing.T) {
-	inBubble(t, Options{Targets: []Target{{Login: true}, {}}}, func(b *bubble) {
-		if b.Standing("a").AtOnce != 1 || b.Standing("b").AtOnce != 0 {
-			t.Errorf("%+v, %+v", b.Standing("a"), b.Standing("b"))
-		}
-		p, _ := b.Start("a", 1)
-		p.Cancel()
-		b.wait(2 * time.Minute)
-		b.Network(another)
-		b.wait(0)
-		if b.Standing("a").AtOnce != 1 {
-			t.Errorf("nobody has logged in: %+v", b.Standing("a"))
-		}
-		b.deliver("a", Fault{})
-		if b.Standing("a").AtOnce != 2 {
-			t.Errorf("one has: %+v", b.Standing("a"))
-		}
-		b.Set([]Target{{Name: "a", Probe: b.a.probe, Login: true, Account: "other"}}, Settings{})
-		if b.Standing("a").AtOnce != 1 {
-			t.Errorf("another secret: %+v", b.Standing("a"))
-		}
-	})
-}
-
 func TestBackFromDown(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {
 		told(b)

@@ -31,10 +31,7 @@ type Target struct {
 	// Unproven: whoever answers is believed, so its answer proves nothing about
 	// the network, and under a suspected portal nothing is sent to it.
 	Unproven bool
-	// Login says that a secret is told there: until it was taken once, one
-	// delivery at a time tries it.
-	Login  bool
-	Limits Limits
+	Limits   Limits
 }
 
 // Limits are what the operator allows an upstream: recipients in any minute,
@@ -191,9 +188,6 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 	if was.Account != t.Account {
 		u.tracker, u.learned = u.forgive(now), Learned{}
 	}
-	if t.Login { // who took the secret yesterday need not today
-		u.easing = easing{most: 1, unproven: true}
-	}
 	if u.Breaker.Kind == Place { // we may be in another one
 		u.Breaker = breaker{}
 	}
@@ -288,11 +282,7 @@ func (m *Monitor) Forgive(name, account string) {
 // renew forgets what was said about another account. The caller holds mu.
 func (m *Monitor) renew(u *upstream, account string, now time.Time) {
 	u.Account, u.learned = account, Learned{}
-	next := u.forgive(now)
-	if u.Login {
-		next.easing = easing{most: 1, unproven: true}
-	}
-	m.apply(u, next, now)
+	m.apply(u, u.forgive(now), now)
 }
 
 // Pardon lets upstreams that refused us be tried at once: a person acts, and may

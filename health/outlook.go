@@ -132,7 +132,7 @@ func (m *Monitor) relieve(u *upstream, before tracker, now time.Time) {
 			}
 		case m.hit(before):
 			next := u.tracker
-			next.Owed, next.fell = 0, false
+			next.Owed, next.fell, next.easing = 0, false, easing{}
 			m.apply(u, next, now)
 		}
 	}

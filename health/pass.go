@@ -112,9 +112,6 @@ func (p Pass) end(now time.Time) {
 	u.underWay--
 	u.budget.aside -= p.rcpts
 	u.budget.spend(p.spent, now)
-	if u.underWay == 0 {
-		u.easing = u.easing.idle()
-	}
 }
 
 // endTrial says that the delivery was the trial that the breaker waits for. It

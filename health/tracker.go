@@ -99,7 +99,7 @@ func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	case o.probe:
 		t = t.move(up, Fault{}, now)
 		t.Owed = rise - 1
-		t.easing = easing{most: 1, unproven: t.easing.unproven}
+		t.easing = easing{most: 1}
 		// What began before now may still fail of the trouble that is over.
 		t.generation++
 	default:
@@ -131,7 +131,7 @@ func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 // affair.
 func (t tracker) anew(now time.Time) tracker {
 	t = t.move(unknown, Fault{}, now)
-	t.Owed, t.fell, t.easing = 0, false, t.easing.anew()
+	t.Owed, t.fell, t.easing = 0, false, easing{} // the network was away, not the upstream
 	t.generation++
 	return t
 }

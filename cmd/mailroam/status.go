@@ -93,8 +93,32 @@ func (a *app) printUpstreams(list []admin.Upstream, now time.Time) {
 		if u.Why != "" {
 			ups.add(cell{}, cell{text: safe(u.Why)})
 		}
+		if text := limits(u, now); text != "" {
+			ups.add(cell{}, cell{text: text})
+		}
 	}
 	ups.print(a.out)
+}
+
+// limits says what is left of each limit, and how many connections it was seen
+// to take.
+func limits(u admin.Upstream, now time.Time) string {
+	var parts []string
+	for _, b := range u.Budget {
+		part := fmt.Sprintf("%d of %d a %s", b.Left, b.Limit, b.Per)
+		if !b.More.IsZero() {
+			part += " (more in " + span(b.More.Sub(now)) + ")"
+		}
+		parts = append(parts, part)
+	}
+	text := ""
+	if len(parts) > 0 {
+		text = "left: " + strings.Join(parts, ", ")
+	}
+	if n := u.Learned.Connections; n > 0 {
+		text = strings.TrimPrefix(text+fmt.Sprintf("; takes %s at a time", count(n, "connection")), "; ")
+	}
+	return text
 }
 
 // endpoint is the one in use, or the first of several and how many there are
@@ -130,7 +154,7 @@ func (a *app) printHeld(s admin.Status, now time.Time) {
 
 func upstreamCell(state string) cell {
 	switch state {
-	case "up":
+	case "up", "limited":
 		return cell{state, green}
 	case "down", "cooling":
 		return cell{state, red}
@@ -140,6 +164,9 @@ func upstreamCell(state string) cell {
 
 func counts(s queue.Stats, now time.Time) string {
 	text := fmt.Sprintf("%d queued, %d leased, %d held, %d in doubt, %d done; %s", s.Queued, s.Leased, s.Held, s.InDoubt, s.Done, octets(s.Bytes))
+	if s.Barred > 0 {
+		text += fmt.Sprintf(", %d refused by all", s.Barred)
+	}
 	if !s.Oldest.IsZero() && s.Queued+s.Leased+s.Held > 0 {
 		text += ", the oldest " + span(now.Sub(s.Oldest)) + " old"
 	}

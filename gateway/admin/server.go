@@ -33,9 +33,12 @@ type Options struct {
 	// Notice makes the failure notice for `fail`, nil for none. It must be
 	// pure and quick (queue.Op).
 	Notice func(queue.Message) *queue.NewMessage
-	// Wake is called after a person changed the queue.
-	Wake func()
-	Log  *slog.Logger
+	// Wake is called after a person changed the queue, and before it Retry where
+	// mail is to be tried again: whatever refused it may have been mended.
+	Wake, Retry func()
+	// PolicyHold is how long mail waits that all upstreams refuse.
+	PolicyHold func() time.Duration
+	Log        *slog.Logger
 }
 
 // Server answers on the control socket.
@@ -66,6 +69,12 @@ func New(path string, o Options) *Server {
 	}
 	if o.Wake == nil {
 		o.Wake = func() {}
+	}
+	if o.Retry == nil {
+		o.Retry = func() {}
+	}
+	if o.PolicyHold == nil {
+		o.PolicyHold = func() time.Duration { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -134,8 +143,12 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	network, list := s.Network(), s.Health.Status()
+	advice := advise(network.Outlook, list, s.Chains(), time.Now())
+	if stats.Barred > 0 {
+		advice = append([]string{alert.Barred(stats.Barred, s.PolicyHold())}, advice...)
+	}
 	answer(w, Status{
-		Gateway: s.Info(), Held: waiting, Advice: advise(network.Outlook, list, s.Chains(), time.Now()),
+		Gateway: s.Info(), Held: waiting, Advice: advice,
 		Network: network, Upstreams: s.upstreams(list), Queue: stats,
 	})
 }
@@ -226,6 +239,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 	done, err := s.Store.Apply(r.Context(), f, op)
 	if done.Changed > 0 {
 		s.note(r.Context(), verb, reason, done)
+		if verb == queue.OpRetry || verb == queue.OpRelease {
+			s.Retry()
+		}
 		s.Wake()
 	}
 	if err != nil {

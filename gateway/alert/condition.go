@@ -21,7 +21,12 @@ type View struct {
 	// first choice.
 	Passed map[string]time.Time
 	Queue  queue.Stats
-	Disk   string // why the disk keeps new mail out, "" when it does not
+	// Stuck is the mail that mailroam holds for a person, and why the newest is.
+	Stuck    int
+	StuckWhy string
+	// PolicyHold is how long mail that all refuse waits.
+	PolicyHold time.Duration
+	Disk       string // why the disk keeps new mail out, "" when it does not
 }
 
 // online says that what is seen of upstreams is about upstreams.
@@ -34,6 +39,8 @@ const (
 	AllDown      = "all-down"
 	Credentials  = "credentials"
 	Quota        = "quota"
+	Refused      = "refused" // mail, by all that may send it
+	Held         = "held"    // mail, by mailroam
 	InDoubt      = "in-doubt"
 	Disk         = "disk"
 	TooMany      = "too-many" // alerts: the rest is in the log
@@ -54,6 +61,9 @@ type condition struct {
 
 // blip is how long a first choice may be away without being news.
 const blip = 10 * time.Second
+
+// paced is as long for one whose limits are used up.
+const paced = 2 * time.Minute
 
 // conditions lists what is so. down is how long it is no news that nothing
 // works.
@@ -76,6 +86,14 @@ func conditions(v View, down time.Duration) (all []condition) {
 			}
 		}
 	}
+	if n := v.Queue.Barred; n > 0 {
+		all = append(all, condition{key: key{kind: Refused}, text: Barred(n, v.PolicyHold)})
+	}
+	if v.Stuck > 0 {
+		all = append(all, condition{key: key{kind: Held}, text: fmt.Sprintf(
+			"Held until you decide: %s. Of the newest: %s. See `mailroam status`; then `mailroam queue release`, `fail` or `drop` it.", messages(v.Stuck), v.StuckWhy,
+		)})
+	}
 	if n := v.Queue.InDoubt; n > 0 {
 		all = append(all, condition{key: key{kind: InDoubt}, text: fmt.Sprintf(
 			"In doubt: %d. An upstream may have taken the message, but its answer was lost. It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See `mailroam queue list --state in-doubt`.", n,
@@ -90,8 +108,12 @@ func conditions(v View, down time.Duration) (all []condition) {
 // secondChoice is about all chains that begin with the named upstream.
 func (v View) secondChoice(first string) condition {
 	u, _ := find(v.Upstreams, first)
+	lasts, met := blip, v.Passed[first].After(u.LastGood)
+	if u.State == health.Limited { // a limit of a minute is no news at all
+		lasts, met = paced, false
+	}
 	return condition{
-		key: key{SecondChoice, first}, since: u.Since, lasts: blip, met: v.Passed[first].After(u.LastGood),
+		key: key{SecondChoice, first}, since: u.Since, lasts: lasts, met: met,
 		text: fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), Remedy(u)),
 	}
 }
@@ -115,7 +137,7 @@ func (v View) allDown(c Chain, down time.Duration) condition {
 // unsure says that what is seen does not tell whether k is still so.
 func (v View) unsure(k key) bool {
 	switch k.kind {
-	case InDoubt, Disk:
+	case InDoubt, Disk, Refused, Held:
 		return false
 	case SecondChoice:
 		// From the second choice on to none is no way back to the first.
@@ -140,6 +162,10 @@ func (v View) over(k key, lasted time.Duration) string {
 	switch k.kind {
 	case InDoubt:
 		return "No message is in doubt any more," + after + "."
+	case Refused:
+		return "No message is refused by every upstream any more," + after + "."
+	case Held:
+		return "No message waits for you any more," + after + "."
 	case Disk:
 		return "The disk has room again: mail is taken," + after + "."
 	case AllDown:
