@@ -1,0 +1,23 @@
+package relay
+
+import "testing"
+
+// TestTell: only a dead connection proves that the dot never left.
+func TestTell(t *testing.T) {
+	for c, want := range map[tcp]evidence{
+		{dead: true, unsent: 1, waiting: 1}:   kept,
+		{dead: true, unsent: 1, waiting: 99}:  kept,
+		{dead: true, waiting: 1}:              unacked,
+		{dead: true}:                          inDoubt,
+		{ended: true, unsent: 1, waiting: 99}: unacked, // the kernel goes on sending
+		{ended: true, waiting: 1}:             unacked,
+		{ended: true}:                         inDoubt,
+		{unsent: 1, waiting: 1}:               inDoubt, // alive
+		{waiting: 1}:                          inDoubt,
+		{}:                                    inDoubt,
+	} {
+		if got := c.tell(); got != want {
+			t.Errorf("%+v: %d, want %d", c, got, want)
+		}
+	}
+}
