@@ -29,8 +29,7 @@ func ProbeFault(err error, rules relay.Rules) health.Fault {
 		}
 	}
 	now := time.Now()
-	scope := rules.Classify(r.Stage, r.Reply, r.Err, "", now).Scope
-	f := faultOf(scope, r, answer("", r, now), now)
+	f := faultOf(rules.Classify(r.Stage, r.Reply, r.Err, "", now), r, answer("", r, now))
 	f.Sign = signs[sign]
 	return f
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // farthest is beyond every wait that is decided on here.
-func (p Policy) farthest() time.Duration { return max(blockMax, 2*p.Schedule.Max) + time.Hour }
+func (p Policy) farthest() time.Duration {
+	return max(blockMax, longestWait, 2*p.Schedule.Max, p.PolicyHold) + time.Hour
+}
 
 // catchUp makes due at once what waits for a time so far ahead that nobody can
 // have meant it: it was filed while the clock was wrong, and would wait until
@@ -18,15 +20,17 @@ func (d *Dispatcher) catchUp(ctx context.Context) {
 	d.mu.Lock()
 	far := time.Now().Add(d.config.farthest())
 	d.mu.Unlock()
-	if n, _ := d.retry(ctx, func(m *queue.Message) bool { return m.Due.After(far) }); n > 0 {
+	if n, _ := d.retry(ctx, queue.Filter{}, func(m *queue.Message) bool { return m.Due.After(far) }); n > 0 {
 		d.Log.Warn("alert", "text", "the clock was set back: mail that would wait for the old time is filed anew", "messages", n)
 	}
 }
 
-// retry makes due at once the queued mail that pick picks, as a person could.
-func (d *Dispatcher) retry(ctx context.Context, pick func(*queue.Message) bool) (n int, err error) {
+// retry makes due at once the queued mail that of picks and pick, as a person
+// could.
+func (d *Dispatcher) retry(ctx context.Context, of queue.Filter, pick func(*queue.Message) bool) (n int, err error) {
+	of.States = []queue.State{queue.Queued}
 	var ids []queue.ID
-	for m, err := range d.Store.List(ctx, queue.Filter{States: []queue.State{queue.Queued}}) {
+	for m, err := range d.Store.List(ctx, of) {
 		if err != nil {
 			return 0, err
 		}

@@ -17,7 +17,7 @@ func TestClockWasSetBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.Filing = queue.Filing{Lane: w.config(both).Routes.lane(both), Due: ahead, Age: ahead}
+		n.Filing = queue.Filing{Lane: w.config(both).lanes(both, 0), Due: ahead, Age: ahead}
 		if _, err := d.Commit(context.Background(), "", n); err != nil {
 			t.Fatal(err)
 		}

@@ -5,19 +5,24 @@ import (
 	"slices"
 	"time"
 
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
 // Decide looks at a claimed message before anything is sent: the clock may
-// have ended it, a doubt may be over, or it must be filed anew. send says that
-// a pass may begin; otherwise the outcome is to be settled as it is.
+// have ended it, a doubt may be over, its sender is to be told of a delay, or it
+// must be filed anew. send says that a pass may begin; otherwise the outcome is
+// to be settled as it is.
 func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, send bool) {
 	m := c.Message
-	o = queue.Outcome{At: now.Time, Refusals: m.Refusals}
+	m.Recipients = slices.Clone(m.Recipients)
+	o = queue.Outcome{At: now.Time, Refusals: m.Refusals, Barred: m.Barred}
 	if m.Online == 0 && !m.Released.IsZero() { // a release does not know the odometer
 		o.Online = max(now.Online, 1)
 		m.Online = o.Online
 	}
+	due, event := m.Due, "filed"
+	_, known := p.parse(m.Lane)
 	switch {
 	// Before expiry: after months in a drawer a bounce helps nobody, and the
 	// odometer may say that it was hardly ever online.
@@ -26,45 +31,145 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 		return o, "held", false
 	case now.Online-m.Online >= p.Expire:
 		return p.expire(&m, now), "expired", false
-	}
-	event = "filed"
-	due := m.Due
-	if _, known := p.Routes.parse(m.Lane); !known { // others may take it now
+	case !known: // others may take it now
 		due = now.Time
+		if c.Upstream == "" && m.Barred != 0 {
+			o.Refusals, o.Barred = nil, 0
+		}
+	case m.Barred != 0 && now.Online-m.Barred >= p.PolicyHold:
+		for _, i := range p.outvoted(&m) {
+			r := m.Recipients[i]
+			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Failed, Last: decisive(r), Said: r.Said})
+		}
 	}
 	for _, i := range m.Pending() {
-		r := m.Recipients[i]
-		if r.Doubt == nil {
-			continue
+		r, changed := m.Recipients[i], false
+		if !known && c.Upstream == "" {
+			r, changed = anew(r)
 		}
-		d := *r.Doubt
-		if d.Online == 0 { // a crash does not know the odometer
-			d.Online = max(now.Online, 1)
+		if r.Doubt != nil {
+			d := *r.Doubt
+			if d.Online == 0 { // a crash does not know the odometer
+				d.Online = max(now.Online, 1)
+			}
+			changed = changed || d != *r.Doubt
+			r.Doubt = &d
+			if now.Online-d.Online >= p.doubtWait(&m, &d, now) && p.doubtHold(&m) == "" {
+				r.Doubt, changed = nil, true
+				event, o.Counted, due = "in-doubt", true, now.Time
+			}
 		}
-		keep := &d
-		if now.Online-d.Online >= p.doubtWait(&m, &d) {
-			keep, event, o.Counted, due = nil, "in-doubt", true, now.Time
-		}
-		if keep == nil || d != *r.Doubt {
-			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: keep, Last: r.Last, Said: r.Said})
+		if changed {
+			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: r.Doubt, Last: r.Last, Said: r.Said})
 		}
 	}
-	if c.Upstream != "" && len(o.Rcpts) == 0 {
+	o.Warned = p.toWarn(&m) && !now.Time.Before(m.Accepted.Add(p.Warn)) && now.Online-m.Online >= warnOnline
+	if c.Upstream != "" && len(o.Rcpts) == 0 && !o.Warned && p.doubtHold(&m) == "" {
 		return o, "", true
 	}
-	m.Recipients = slices.Clone(m.Recipients)
 	m.Record(o.Rcpts)
 	return p.refile(&m, o, due, now), event, false
 }
 
+// anew lets what was said of a recipient weigh no more, where it is about to be
+// asked for again: after a release or a retry, in another network, by another
+// configuration. Notices still tell of it.
+func anew(r queue.Recipient) (queue.Recipient, bool) {
+	weighs := func(a queue.Answer) bool { return a.Scope != "" }
+	if !weighs(r.Last) && !slices.ContainsFunc(r.Said, weighs) {
+		return r, false
+	}
+	r.Last.Scope, r.Said = "", slices.Clone(r.Said)
+	for i := range r.Said {
+		r.Said[i].Scope = ""
+	}
+	return r, true
+}
+
+// outvoted lists the recipients that all who may carry the message refuse, for
+// its sender or by policy, and that wait for nothing but a change.
+func (p Policy) outvoted(m *queue.Message) (is []int) {
+	if p.SoftBounce {
+		return nil
+	}
+	for _, i := range m.Pending() {
+		r := &m.Recipients[i]
+		if o := p.opinion(m, i, r.Said, nil); r.Doubt == nil && o.final() && o.bars() {
+			is = append(is, i)
+		}
+	}
+	return is
+}
+
+// doubtHold is why mail in doubt waits for a person, where it does: one who has
+// released it since has decided.
+func (p Policy) doubtHold(m *queue.Message) string {
+	if p.InDoubt != HoldInDoubt {
+		return ""
+	}
+	for _, i := range m.Pending() {
+		if d := m.Recipients[i].Doubt; d != nil && d.At.After(m.Released) {
+			return d.Upstream + " may have it already: release it to ask there again, or drop it"
+		}
+	}
+	return ""
+}
+
 // refile completes an outcome whose message stays pending.
 func (p Policy) refile(m *queue.Message, o queue.Outcome, due time.Time, now Now) queue.Outcome {
+	if len(m.Pending()) == 0 || o.Hold.Reason != "" {
+		return o
+	}
+	if why := p.doubtHold(m); why != "" {
+		o.Hold = p.hold(why, now)
+		return o
+	}
+	if o = p.bar(m, o, now); o.Barred != 0 && m.ReversePath == "" {
+		o.Hold = p.hold(silence+"every upstream refuses it: "+refusal(m, o.Refusals), now)
+		return o
+	}
+	m.Barred = o.Barred
+	if o.Counted {
+		m.Tries++
+	}
 	f, ok := p.File(m, o.Refusals, due, now)
 	if !ok {
 		o.Hold = p.hold(p.Routes.NoRoute(m), now)
 		return o
 	}
 	o.Filing = f
+	return o
+}
+
+// bar notes since when all refuse the message for its sender or by policy. Its
+// sender hears of that at once, since nothing but a person's doing may end it.
+func (p Policy) bar(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
+	switch barred := p.barred(m, o.Refusals); {
+	case !barred:
+		o.Barred = 0
+	case o.Barred == 0:
+		o.Barred = max(now.Online, 1)
+		o.Warned = o.Warned || m.Warned.IsZero() && m.ReversePath != ""
+	}
+	return o
+}
+
+// spaced keeps a message that all refuse, for its sender or by policy, from them
+// for a while, so that it is shown to all of them in one pass and seldom.
+func (p Policy) spaced(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
+	for _, i := range m.Pending() {
+		if r := &m.Recipients[i]; r.Doubt != nil || !p.opinion(m, i, r.Said, o.Refusals).bars() {
+			return o
+		}
+	}
+	wait := barredAgain
+	if o.Barred != 0 {
+		wait = max(wait, now.Online-o.Barred)
+	}
+	o.Refusals = slices.Clone(o.Refusals)
+	for i := range o.Refusals {
+		o.Refusals[i].Until = latest(o.Refusals[i].Until, now.Time.Add(wait).UTC())
+	}
 	return o
 }
 
@@ -87,6 +192,8 @@ func (p Policy) expire(m *queue.Message, now Now) queue.Outcome {
 	return p.silent(m, o, now)
 }
 
+const silence = "nobody can be told that this could not be delivered: "
+
 // silent keeps mail with the null reverse-path from ending unseen: nobody
 // could be told (RFC 5321 4.5.5), so a person is asked. What ended is pending
 // again, in doubt where it was; what was delivered stays so.
@@ -94,33 +201,39 @@ func (p Policy) silent(m *queue.Message, o queue.Outcome, now Now) queue.Outcome
 	if m.ReversePath != "" {
 		return o
 	}
-	const reason = "nobody can be told that this could not be delivered: "
 	for i := range o.Rcpts {
 		r := &o.Rcpts[i]
 		if r.State == queue.Failed || r.State == queue.Expired {
 			r.State, r.Doubt = queue.Pending, m.Recipients[r.Index].Doubt
-			o.Hold = p.hold(reason+cmp.Or(r.Last.String(), "no upstream took it in time"), now)
-		}
-	}
-	if o.Hold.Reason == "" {
-		if a := p.refusedByAll(m, o.Refusals); a != nil {
-			o.Hold = p.hold(reason+"every upstream refuses it: "+a.String(), now)
+			o.Hold = p.hold(silence+cmp.Or(r.Last.String(), "no upstream took it in time"), now)
 		}
 	}
 	return o
 }
 
-// refusedByAll is one of the answers by which every upstream that may send m
-// has refused it for good, nil while one has not.
-func (p Policy) refusedByAll(m *queue.Message, refusals []queue.Refusal) (a *queue.Answer) {
-	for _, n := range p.Routes.Eligible(m) {
-		i := slices.IndexFunc(refusals, func(r queue.Refusal) bool { return r.Upstream == n && r.Perm })
-		if i < 0 {
-			return nil
+// refusal is what the last who refused m for good said.
+func refusal(m *queue.Message, refusals []queue.Refusal) string {
+	for _, i := range m.Pending() {
+		if a := decisive(m.Recipients[i]); a.Permanent() {
+			return a.String()
 		}
-		a = &refusals[i].Answer
 	}
-	return a
+	for _, r := range refusals {
+		if r.Perm {
+			return r.Upstream + " " + r.Answer.String()
+		}
+	}
+	return "for its sender"
+}
+
+// decisive is the last refusal for good that weighs, else the last answer.
+func decisive(r queue.Recipient) queue.Answer {
+	for _, a := range slices.Backward(r.Said) {
+		if a.Permanent() && weighs(relay.Scope(a.Scope)) {
+			return a
+		}
+	}
+	return r.Last
 }
 
 // doubted adds to the answer that ends a recipient in doubt what its sender

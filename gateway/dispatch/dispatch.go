@@ -32,6 +32,7 @@ type Health interface {
 	Changed() <-chan struct{}
 	Demand(waiting []string)
 	Odometer() time.Duration
+	Status() []health.Status
 }
 
 // Options are the parts a Dispatcher works with; it owns none of them.
@@ -75,15 +76,19 @@ type Dispatcher struct {
 	asked   slots               // of them, what the claim under way may bring
 	begun   slots               // of them, deliveries that ask the upstream now
 	hedges  map[string]bool     // upstreams being got ready beside a quiet one
+	wished  map[string]bool     // upstreams of which a hedge would like a slot
 	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
-	storms  storms            // of notices
-	network int               // major changes of the network so far
-	placed  bool              // refusals for where we are may be in the queue
-	waiting []string          // upstreams that mail waits for, as health was told
-	filing  int               // open claims that only file anew
-	turn    int               // claims so far
+	storms  storms               // of notices
+	era     int                  // changes so far, of the network and of the configuration, after which a refusal is another matter
+	placed  bool                 // mail that such a change sets free may be in the queue
+	waiting []string             // upstreams that mail waits for, as health was told
+	filing  int                  // open claims that only file anew
+	served  map[string]string    // by upstream: the lane that had the last turn
+	turns   map[string]int       // by lane: claims that brought something
+	spent   map[string]time.Time // by upstream: when mail that waited last left for it
+	favours map[favour]time.Time
 	wake    func()            // ends the claim that waits now
 	open    func(queue.Claim) // starts a pass; nil while Run does not run
 }
@@ -92,7 +97,7 @@ type Dispatcher struct {
 func New(o Options, c Config) *Dispatcher {
 	d := &Dispatcher{
 		Options: o, cut: make(chan struct{}), moved: make(chan struct{}, 1), wake: func() {},
-		slots: slots{}, begun: slots{}, hedges: map[string]bool{}, storms: storms{},
+		slots: slots{}, begun: slots{}, hedges: map[string]bool{}, wished: map[string]bool{}, storms: storms{},
 		placed: true, // by a former run, maybe elsewhere
 	}
 	d.Set(c)
@@ -100,14 +105,20 @@ func New(o Options, c Config) *Dispatcher {
 	return d
 }
 
-// Set takes a new configuration. Mail in lanes it does not know is filed anew;
-// open passes end under the old one.
+// Set takes a new configuration. Mail in lanes it does not know is filed anew,
+// and mail that all have refused is asked for again; open passes end under the
+// old one.
 func (d *Dispatcher) Set(c Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
-	d.learn(c.Routes.lane(c.Routes.Eligible(&queue.Message{})))
+	d.served, d.turns, d.spent, d.favours = map[string]string{}, map[string]int{}, map[string]time.Time{}, map[favour]time.Time{}
+	for k := range crowds {
+		d.learn(c.lanes(c.Routes.Eligible(&queue.Message{}), k))
+	}
+	d.era++
 	d.wake()
+	d.move()
 }
 
 // knowing is c with what is known of its upstreams now.
@@ -134,7 +145,7 @@ func (d *Dispatcher) learn(lane string) {
 	if _, known := d.lanes[lane]; known {
 		return
 	}
-	if names, ok := d.config.Routes.parse(lane); ok {
+	if names, ok := d.config.parse(lane); ok {
 		d.lanes[lane] = names
 		d.wake()
 	}
@@ -167,13 +178,13 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := n.New(0)
-	f, ok := d.config.File(&m, nil, n.Accepted, now)
+	f, ok := d.config.knowing().File(&m, nil, n.Accepted, now)
 	if !ok { // the configuration changed since MAIL: the empty lane is filed anew, then held
 		f = queue.Filing{Due: n.Accepted, Age: n.Accepted}
 	}
 	n.Filing = f
 	d.filed(f.Lane)
-	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 {
+	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 || !d.fresh(first, d.lanes[f.Lane], &m, now.Time) {
 		return ""
 	}
 	d.slots[first]++
@@ -224,8 +235,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 func (d *Dispatcher) follow(ctx context.Context) {
 	again := time.NewTicker(5 * time.Second)
 	defer again.Stop()
+	var locked []string
 	for {
 		d.recount(ctx)
+		locked = d.unlock(ctx, locked)
 		select {
 		case <-ctx.Done():
 			return
@@ -242,7 +255,10 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 	told := false
 	for ctx.Err() == nil {
 		wait, cancel := context.WithCancel(ctx)
-		claims, err := d.Session.Claim(wait, d.request(cancel))
+		r, again := d.request(cancel)
+		timer := time.AfterFunc(again, cancel)
+		claims, err := d.Session.Claim(wait, r)
+		timer.Stop()
 		cancel()
 		d.got(claims)
 		switch {
@@ -261,36 +277,43 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 	return nil
 }
 
-// request says what can be taken now, and remembers how to take it back. The
-// slots it asks for are taken from then on. While no mail is behind, half of
-// the free ones are left to fresh mail.
-func (d *Dispatcher) request(wake func()) queue.ClaimRequest {
+// request says what can be taken now, and remembers how to take it back; again
+// is when more may be without anything that would end the claim. The slots it
+// asks for are taken from then on.
+func (d *Dispatcher) request(wake func()) (r queue.ClaimRequest, again time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.wake = wake
-	d.turn++
 	d.asked = slots{}
-	r := queue.ClaimRequest{Except: make(map[string]bool, len(d.lanes)), Turn: d.turn, Aged: d.filing < maxFiling, Max: maxFiling - d.filing}
+	r = queue.ClaimRequest{Except: make(map[string]bool, len(d.lanes)), Aged: d.filing < maxFiling, Max: maxFiling - d.filing}
+	again = time.Hour
+	now, firsts := time.Now(), map[string]string{} // by list of upstreams, which many lanes share
 	for lane, names := range d.lanes {
 		r.Except[lane] = true
-		first := d.first(names)
-		if n := d.free(first); n > 0 && d.asked[first] == 0 {
-			if !d.backlog {
-				n -= n / 2
+		_, list, _ := strings.Cut(lane, "/")
+		first, seen := firsts[list]
+		if !seen {
+			first = d.first(names)
+			firsts[list] = first
+			if _, asked := d.asked[first]; !asked {
+				n, wait := d.share(first, names, now)
+				again = min(again, wait)
+				if n > 0 {
+					d.asked[first] = n
+					d.slots[first] += n
+				}
 			}
-			d.asked[first] = n
-			d.slots[first] += n
 		}
 		if d.asked[first] > 0 {
-			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turn%4 == 3})
+			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turns[lane]%4 == 3})
 		}
 	}
 	if r.Max <= 0 {
 		r.Except = nil
 	}
 	r.Slots = d.asked
-	slices.SortFunc(r.Lanes, func(a, b queue.LaneRequest) int { return strings.Compare(a.Lane, b.Lane) })
-	return r
+	d.inTurn(r.Lanes)
+	return r, again
 }
 
 // got starts the passes of what a claim brought, in the slots it asked for.
@@ -307,6 +330,7 @@ func (d *Dispatcher) got(claims []queue.Claim) {
 		}
 		d.open(c)
 	}
+	d.had(claims, time.Now())
 	if len(d.asked) > 0 {
 		d.backlog = false
 	}

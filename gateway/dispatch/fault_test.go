@@ -145,8 +145,10 @@ func TestJudgeWhoIsCharged(t *testing.T) {
 		for i := range rs {
 			is = append(is, i)
 		}
-		return testPolicy().Judge(Try{
-			Message: &m, Upstream: "a", Rcpts: is, At: t0, Eligible: eligible,
+		p := testPolicy()
+		p.Routes = NewRoutes([]Route{{Name: "a"}, {Name: "b"}}[:eligible])
+		return p.Judge(Try{
+			Message: &m, Upstream: "a", Rcpts: is, At: t0,
 			Result: relay.Result{Rcpts: rs},
 		}, Now{Time: t0.Add(time.Hour), Online: 2 * time.Hour})
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
@@ -57,11 +58,14 @@ const (
 const (
 	oldest = 30 * 24 * time.Hour // by the clock, then held for a person
 
-	// Mail in doubt goes back to the upstream that may hold it. After a loss
-	// that was witnessed that upstream first gets time to show what it did with
-	// the copy; a provider that recognises a repeated message needs minutes.
-	doubtRetry   = 10 * time.Minute
-	doubtRelease = 2 * time.Hour // online, then another upstream may be asked
+	// A message that all refuse for its sender or by policy is shown to them again
+	// after an hour, and then each time as long as this has gone on by then: five
+	// times a day show whether anything has changed, more would look like abuse.
+	barredAgain = time.Hour
+	// warnOnline is what mail needs, at most, to leave after a time offline: a
+	// notice of its delay before that would be overtaken by it.
+	warnOnline = 5 * time.Minute
+
 	// After a crash there is nothing to wait for but the upstream itself.
 	crashRelease = 15 * time.Minute // online
 	crashAgain   = time.Minute      // between two refusals that together release
@@ -71,43 +75,89 @@ const (
 	offline = 10 * time.Second
 )
 
+// doubtRetry is when mail in doubt goes back to the upstream that may hold it.
+// After a loss that was witnessed that upstream first gets time to show what it
+// did with the copy; a provider that recognises a repeated message needs
+// minutes. One whose machine did not acknowledge the dot hardly has it.
+func doubtRetry(d *queue.Doubt) time.Duration {
+	if d.Unacked {
+		return time.Minute
+	}
+	return 10 * time.Minute
+}
+
 // Now is what a decision may know about the moment.
 type Now struct {
 	Time   time.Time
 	Online time.Duration // odometer
+	// Locked are the upstreams that refuse our account: who may have a copy of
+	// something is not waited for there.
+	Locked []string
 }
 
 // File says where pending mail waits: in the lane of those upstreams that can
 // take its next step. Upstreams that refuse it for a while are left out, so
 // mail refused by one waits for the others without a timer; when all refuse it,
-// it waits for the first to be asked again. ok is false when no upstream may
-// ever send it; mail in doubt at an upstream that is gone waits for its release
-// before that is said.
+// it waits for the first to be asked again. What is left to each recipient
+// counts for itself: one whose mailbox is busy keeps no other from an upstream
+// that comes back. ok is false when no upstream may ever send it; mail in doubt
+// at an upstream that is gone waits for its release before that is said.
 func (p Policy) File(m *queue.Message, refusals []queue.Refusal, due time.Time, now Now) (f queue.Filing, ok bool) {
-	names := p.Routes.next(m)
+	var names, open []string
+	var next time.Time // the first of them may be asked, of those that may not be now
+	for _, n := range p.Routes.Eligible(m) {
+		from, any := p.from(m, refusals, n)
+		if !any {
+			continue
+		}
+		names = append(names, n)
+		switch {
+		case !from.After(now.Time):
+			open = append(open, n)
+		case next.IsZero() || from.Before(next):
+			next = from
+		}
+	}
 	if len(names) == 0 && m.InDoubt() == "" {
 		return f, false
 	}
-	open := slices.Clone(names)
-	var ends []time.Time
-	for _, r := range refusals {
-		if r.Until.After(now.Time) && slices.Contains(names, r.Upstream) {
-			open = slices.DeleteFunc(open, func(n string) bool { return n == r.Upstream })
-			ends = append(ends, r.Until)
-		}
-	}
 	f.Age = p.age(m, now)
 	switch {
-	case len(ends) == 0:
+	case next.IsZero():
 	case len(open) == 0:
-		open = names
-		due = latest(due, slices.MinFunc(ends, time.Time.Compare))
+		open, due = names, latest(due, next)
 	default:
-		f.Age = earliest(f.Age, slices.MinFunc(ends, time.Time.Compare))
+		f.Age = earliest(f.Age, next)
 	}
-	f.Lane, f.Due = p.Routes.lane(open), due.UTC()
+	f.Lane, f.Due = p.lane(m, open), due.UTC()
 	f.Age = latest(f.Age, now.Time.Add(soon)).UTC()
 	return f, true
+}
+
+// from is when an upstream may be asked for some recipient of m; any is false
+// when it may for none.
+func (p Policy) from(m *queue.Message, refusals []queue.Refusal, upstream string) (from time.Time, any bool) {
+	for _, i := range p.Routes.askable(m, upstream) {
+		if at := p.rests(m, i); !any || at.Before(from) {
+			from, any = at, true
+		}
+	}
+	for _, r := range refusals {
+		if r.Upstream == upstream {
+			from = latest(from, r.Until)
+		}
+	}
+	return from, any
+}
+
+// rests is until when a recipient is put to nobody: its own side asked to wait,
+// so that every upstream would meet the same.
+func (p Policy) rests(m *queue.Message, i int) time.Time {
+	a := m.Recipients[i].Last
+	if a.Scope != string(relay.ScopeRecipient) || a.Permanent() {
+		return time.Time{}
+	}
+	return a.At.Add(p.Schedule.Wait(m.ID, m.Tries))
 }
 
 // age is the earliest wall time at which the clock alone changes something:
@@ -116,21 +166,40 @@ func (p Policy) age(m *queue.Message, now Now) time.Time {
 	at := tooOld(m)
 	online := func(left time.Duration) time.Time { return now.Time.Add(max(left, offline)) }
 	at = earliest(at, online(p.Expire-(now.Online-m.Online)))
+	if p.toWarn(m) {
+		warn := m.Accepted.Add(p.Warn)
+		if left := warnOnline - (now.Online - m.Online); left > 0 {
+			warn = latest(warn, online(left))
+		}
+		at = earliest(at, warn)
+	}
+	if m.Barred != 0 && p.PolicyHold < p.Expire && p.outvoted(m) != nil {
+		at = earliest(at, online(p.PolicyHold-(now.Online-m.Barred)))
+	}
 	for _, i := range m.Pending() {
 		if d := m.Recipients[i].Doubt; d != nil {
-			at = earliest(at, online(p.doubtWait(m, d)-(now.Online-d.Online)))
+			at = earliest(at, online(p.doubtWait(m, d, now)-(now.Online-d.Online)))
 		}
 	}
 	return at
 }
 
+// toWarn says that the sender is still to be told of a delay, when it has come
+// to that.
+func (p Policy) toWarn(m *queue.Message) bool {
+	return p.Warn > 0 && m.Warned.IsZero() && m.ReversePath != ""
+}
+
 // doubtWait is how long, online, only the upstream in doubt is asked.
-func (p Policy) doubtWait(m *queue.Message, d *queue.Doubt) time.Duration {
-	// One that is gone from the configuration, or from this sender, may come back.
-	if d.Crash || !slices.Contains(p.Routes.Eligible(m), d.Upstream) {
+func (p Policy) doubtWait(m *queue.Message, d *queue.Doubt, now Now) time.Duration {
+	switch {
+	case p.InDoubt == FailOver, slices.Contains(now.Locked, d.Upstream):
+		return 0
+	case d.Crash, d.Unacked,
+		!slices.Contains(p.Routes.Eligible(m), d.Upstream): // it may come back to the configuration, or to this sender
 		return crashRelease
 	}
-	return doubtRelease
+	return 2 * time.Hour
 }
 
 // tooOld is when mail has waited so long by the clock that only a person can

@@ -13,7 +13,7 @@ func testPolicy() Policy {
 	return Policy{
 		Routes:   NewRoutes([]Route{{Name: "a"}, {Name: "b"}, {Name: "own", Senders: []string{"@own.example"}}}),
 		Schedule: Schedule{Initial: 30 * time.Second, Max: 30 * time.Minute},
-		Expire:   5 * 24 * time.Hour,
+		Expire:   5 * 24 * time.Hour, PolicyHold: 24 * time.Hour,
 	}
 }
 
@@ -26,7 +26,7 @@ func message(rcpts ...string) queue.Message {
 
 func TestFile(t *testing.T) {
 	p := testPolicy()
-	lane := func(names ...string) string { return p.Routes.lane(names) }
+	lane := func(names ...string) string { m := message(); return p.lane(&m, names) }
 	in := func(d time.Duration) time.Time { return t0.Add(d) }
 	refusal := func(u string, d time.Duration) queue.Refusal { return queue.Refusal{Upstream: u, Until: in(d)} }
 	for _, tt := range []struct {
@@ -96,6 +96,7 @@ func TestFileForNobody(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	p := testPolicy()
+	lane := func(names ...string) string { m := message(); return p.lane(&m, names) }
 	day := 24 * time.Hour
 	for _, tt := range []struct {
 		name  string
@@ -106,55 +107,55 @@ func TestDecide(t *testing.T) {
 		send  bool
 		check func(queue.Outcome) bool
 	}{
-		{"fresh mail is sent", nil, "a", Now{t0.Add(time.Minute), time.Hour}, "", true, nil},
+		{"fresh mail is sent", nil, "a", Now{Time: t0.Add(time.Minute), Online: time.Hour}, "", true, nil},
 		{
 			"a lease without an upstream only files", nil, "",
-			Now{t0.Add(time.Minute), time.Hour},
+			Now{Time: t0.Add(time.Minute), Online: time.Hour},
 			"filed", false,
-			func(o queue.Outcome) bool { return o.Lane == p.Routes.lane([]string{"a", "b"}) && !o.Counted },
+			func(o queue.Outcome) bool { return o.Lane == lane("a", "b") && !o.Counted },
 		},
 		{
 			"five days online expire", nil, "a",
-			Now{t0.Add(6 * day), time.Hour + 5*day},
+			Now{Time: t0.Add(6 * day), Online: time.Hour + 5*day},
 			"expired", false,
 			func(o queue.Outcome) bool { return len(o.Rcpts) == 1 && o.Rcpts[0].State == queue.Expired },
 		},
-		{"five days offline do not", nil, "a", Now{t0.Add(6 * day), 2 * time.Hour}, "", true, nil},
+		{"five days offline do not", nil, "a", Now{Time: t0.Add(6 * day), Online: 2 * time.Hour}, "", true, nil},
 		{
 			"30 days by the clock are held, whatever the odometer", nil, "a",
-			Now{t0.Add(30 * day), time.Hour + 6*day},
+			Now{Time: t0.Add(30 * day), Online: time.Hour + 6*day},
 			"held", false,
 			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts == nil },
 		},
-		{"30 days count from a release", func(m *queue.Message) { m.Released = t0.Add(20 * day) }, "a", Now{t0.Add(31 * day), time.Hour}, "", true, nil},
+		{"30 days count from a release", func(m *queue.Message) { m.Released = t0.Add(20 * day) }, "a", Now{Time: t0.Add(31 * day), Online: time.Hour}, "", true, nil},
 		{
 			"a null reverse-path that expires is held", func(m *queue.Message) { m.ReversePath = "" }, "a",
-			Now{t0.Add(6 * day), time.Hour + 5*day},
+			Now{Time: t0.Add(6 * day), Online: time.Hour + 5*day},
 			"expired", false,
 			func(o queue.Outcome) bool { return o.Hold.Reason != "" && o.Rcpts[0].State == queue.Pending },
 		},
 		{
 			"a doubt that lasted is released", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
-			Now{t0.Add(3 * time.Hour), 3 * time.Hour},
+			Now{Time: t0.Add(3 * time.Hour), Online: 3 * time.Hour},
 			"in-doubt", false,
 			func(o queue.Outcome) bool {
-				return o.Rcpts[0].Doubt == nil && o.Counted && o.Lane == p.Routes.lane([]string{"a", "b"})
+				return o.Rcpts[0].Doubt == nil && o.Counted && o.Lane == lane("a", "b")
 			},
 		},
 		{
 			"a doubt that lasted offline is not", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Online: time.Hour} }, "b",
-			Now{t0.Add(30 * time.Hour), time.Hour + time.Minute},
+			Now{Time: t0.Add(30 * time.Hour), Online: time.Hour + time.Minute},
 			"", true, nil,
 		},
 		{
 			"a crash learns the odometer when it is filed", func(m *queue.Message) { m.Recipients[0].Doubt = &queue.Doubt{Upstream: "b", Crash: true} }, "",
-			Now{t0.Add(time.Hour), 7 * time.Hour},
+			Now{Time: t0.Add(time.Hour), Online: 7 * time.Hour},
 			"filed", false,
 			func(o queue.Outcome) bool {
-				return o.Rcpts[0].Doubt.Online == 7*time.Hour && o.Lane == p.Routes.lane([]string{"b"})
+				return o.Rcpts[0].Doubt.Online == 7*time.Hour && o.Lane == lane("b")
 			},
 		},
-		{"nobody may send it any more", func(m *queue.Message) { m.ReversePath = "x@y.example" }, "", Now{t0, 0}, "filed", false, nil},
+		{"nobody may send it any more", func(m *queue.Message) { m.ReversePath = "x@y.example" }, "", Now{Time: t0, Online: 0}, "filed", false, nil},
 	} {
 		m := message()
 		if tt.edit != nil {

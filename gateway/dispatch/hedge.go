@@ -39,8 +39,8 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 	u := d.first(slices.DeleteFunc(t.left(time.Now()), func(n string) bool {
 		return d.Health.Standing(n).Trial
 	}))
-	if d.free(u) <= 0 && d.asked[u] > 1 { // a claim that waits has them all: the next one leaves half
-		d.backlog = false
+	if d.free(u) <= 0 && d.asked[u] > 0 { // a claim that waits has them all: the next one leaves one
+		d.wished[u] = true
 		d.wake()
 	}
 	if u == "" || d.free(u) <= 0 || d.hedges[u] || ctx.Err() != nil {

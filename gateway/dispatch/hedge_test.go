@@ -493,7 +493,7 @@ func TestBrokenOffByUs(t *testing.T) {
 	for _, err := range []error{relay.ErrGivenUp, relay.ErrPassedOver, fmt.Errorf("%w: %w", relay.ErrGivenUp, io.EOF)} {
 		m := message()
 		j := testPolicy().Judge(Try{
-			Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2,
+			Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0,
 			Result: relay.Result{Rcpts: []relay.RcptResult{{Stage: relay.Mail, Err: err}}},
 		}, Now{Time: t0})
 		if !j.Fault.OK() || j.Counted || len(j.Refusals) > 0 || j.Attempts[0].Verdict != "next" || !strings.Contains(j.Attempts[0].Why, "we broke it off") {

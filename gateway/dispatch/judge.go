@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"mailroam/gateway/relay"
@@ -17,7 +18,6 @@ type Try struct {
 	Result   relay.Result
 	Rules    relay.Rules // of the upstream
 	At       time.Time   // its beginning
-	Eligible int         // upstreams that may carry this message at all
 }
 
 // Judgement is what a delivery means for the message and for the upstream.
@@ -28,9 +28,9 @@ type Judgement struct {
 	Fault    health.Fault    // to be charged to the upstream; zero: it served
 	Sender   bool            // this upstream relays nothing for this sender
 	Accepted bool            // a recipient was accepted: the sender is welcome here
-	Left     []int           // recipients that ask no other upstream in this pass
-	Later    bool            // some of them wait, whichever upstream is asked
+	Spent    int             // recipients that the upstream took, or may have taken
 	Counted  bool            // a reply was about the message
+	Hold     string          // why a person must decide; "" for no reason
 	Why      string          // for the log of a doubt's end
 	Relayed  []int           // delivered where DSN is not offered, and their sender wants to know: it is ours to tell
 }
@@ -41,7 +41,7 @@ const maxText = 512 // octets of a reply that are kept
 // faults of the recipient or of the message bounce it, everything else moves
 // it to the next upstream.
 func (p Policy) Judge(t Try, now Now) Judgement {
-	var j Judgement
+	j := Judgement{Accepted: slices.ContainsFunc(t.Result.Rcpts, func(r relay.RcptResult) bool { return r.Stage > relay.Rcpt })}
 	for k, i := range t.Rcpts {
 		p.judge(&j, t, i, t.Result.Rcpts[k], now)
 	}
@@ -53,113 +53,222 @@ func (p Policy) Judge(t Try, now Now) Judgement {
 
 func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	rcpt := t.Message.Recipients[i]
-	meaning := t.Rules.Classify(r.Stage, r.Reply, r.Err, rcpt.Address, now.Time)
-	v, scope := meaning.Verdict, meaning.Scope
-	perm := r.Err == nil && r.Reply.Code/100 == 5
-	switch {
-	case r.InDoubt:
-		v, scope = relay.InDoubt, relay.ScopeSession
-	case perm && r.Stage == relay.Mail && t.Message.ReversePath == "" && scope == relay.ScopeUnknown:
-		scope = relay.ScopeSender // <> is not welcome here, whatever the message
-	case errors.Is(r.Err, relay.ErrPassword):
-		// A keyring that is locked is soon unlocked, and no login was made: no
-		// reason to stay away for an hour as after a refused one.
-		scope = relay.ScopeSession
-	}
+	m := t.meaning(r, rcpt.Address, j.Accepted, now.Time)
 	a := answer(t.Upstream, r, now.Time)
+	a.Scope = string(m.Scope)
+	theirs := upstreamScope(m.Scope, r.Stage)
+	if theirs && weighs(m.Scope) { // said before it knew of the message
+		a.Scope = string(relay.ScopePlace)
+	}
 	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Said: rcpt.Said}
-	why := ""
 	ours := errors.Is(r.Err, relay.ErrGivenUp) || errors.Is(r.Err, relay.ErrPassedOver)
-
-	j.Accepted = j.Accepted || r.Stage > relay.Rcpt
+	why := ""
 	switch {
-	case v == relay.Delivered:
+	case m.Verdict == relay.Delivered:
 		res.State, res.Doubt = queue.Delivered, nil
-	case v == relay.Bounce:
-		res.State, res.Doubt, res.Last = queue.Failed, nil, doubted(rcpt, a)
-		why = "the fault is the " + string(scope) + "'s: no upstream would take it"
-	case v == relay.InDoubt:
-		res.Doubt = &queue.Doubt{Upstream: t.Upstream, At: now.Time.UTC(), Online: max(now.Online, 1)}
-		if rcpt.Doubt != nil { // an older doubt must not be prolonged by a newer one
-			res.Doubt.Online = rcpt.Doubt.Online
+		j.Spent++
+		if !t.Result.DSN && rcpt.Notify.Wants(queue.NotifySuccess) {
+			j.Relayed = append(j.Relayed, i)
 		}
-		j.Left, j.Counted = append(j.Left, i), true
-		j.refuse(queue.Refusal{Upstream: t.Upstream, Until: now.Time.Add(doubtRetry).UTC(), Answer: a})
-		why = "the connection was lost after the final dot: the same upstream is asked first, so that no second copy is sent"
-	case rcpt.Doubt != nil:
-		// Only a 2xx or the release ends a doubt; any other answer is "later".
-		why = p.stillInDoubt(j, &res, t, scope, r, now)
-	case v == relay.Later:
-		j.Left, j.Later, j.Counted = append(j.Left, i), true, true
-		why = "the recipient's side asks to wait; another upstream would meet the same"
+	case m.Verdict == relay.InDoubt:
+		j.Spent++
+		why = p.doubt(j, &res, t, r, now)
 	case ours:
 		why = "we broke it off: any other may take it"
-	case upstreamScope(scope, r.Stage):
-		why = "the fault is the upstream's (" + string(scope) + "): any other may take it"
-	default:
-		why = "another upstream may take it (" + string(scope) + ")"
+	case rcpt.Doubt != nil && (m.Verdict != relay.Bounce || p.SoftBounce):
+		// Only a 2xx or the release ends a doubt; any other answer is "later".
+		why = p.stillInDoubt(j, &res, t, m, r, now)
+	case theirs:
+		why = charged(m.Scope) + ": any other may take it"
+		if !slices.ContainsFunc(rcpt.Said, func(s queue.Answer) bool { return s.Upstream == t.Upstream && weighs(relay.Scope(s.Scope)) }) {
+			res.Said = rcpt.Say(a) // else it said more about this recipient before
+		}
+	case m.Verdict == relay.Later:
+		res.Last.Scope = string(relay.ScopeRecipient)
+		res.Said = rcpt.Say(res.Last)
 		j.Counted = true
-		j.Sender = j.Sender || scope == relay.ScopeSender
-		// Only what may be the message's fault counts towards its end.
-		blamed := perm && (scope == relay.ScopeUnknown || scope == relay.ScopeSize || scope == relay.ScopeMessage)
-		if blamed {
-			a.Scope = string(scope)
-			res.Said = rcpt.Say(a)
+		if m.Until.After(now.Time) {
+			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: p.again(t, m, now), Answer: a})
 		}
-		if blamed && len(res.Said) >= quorum(scope, t.Eligible) {
-			res.State, v = queue.Failed, relay.Bounce
-			why = "refused for good by as many upstreams as it takes to believe it"
-		} else {
-			place := scope == relay.ScopeSender
-			j.refuse(queue.Refusal{Upstream: t.Upstream, Until: p.again(t, now), Perm: perm, Place: place, Answer: a})
-		}
+		why = "the recipient's side asks to wait; another upstream would meet the same"
+	default:
+		why = p.refused(j, &res, t, m, r, now)
 	}
-	if upstreamScope(scope, r.Stage) && j.Fault.OK() && !ours {
-		j.Fault = faultOf(scope, r, a, now.Time)
+	if res.State == queue.Failed {
+		m.Verdict = relay.Bounce
+		res.Doubt, res.Last = nil, doubted(rcpt, res.Last)
+	} else if m.Verdict == relay.Bounce {
+		m.Verdict = relay.Next
+	}
+	if theirs && !ours && j.Fault.OK() {
+		j.Fault = faultOf(m, r, a)
 		j.Fault.Sign = signs[r.Fault().Sign()]
 	}
 	j.Results = append(j.Results, res)
 	j.attempt(queue.Attempt{
 		At: t.At.UTC(), Took: t.Result.Took, Upstream: t.Upstream, Endpoint: t.Result.Endpoint,
-		Stage: r.Stage.String(), Verdict: string(v), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text, Why: why,
+		Stage: r.Stage.String(), Verdict: string(m.Verdict), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text,
+		Scope: string(m.Scope), Rule: m.Rule, Why: why,
 	}, i)
 }
 
-// again is when an upstream that refused the message may be asked once more.
-func (p Policy) again(t Try, now Now) time.Time {
-	return now.Time.Add(p.Schedule.Wait(t.Message.ID, t.Message.Tries+1)).UTC()
+// meaning is what r means here, where more is known than one reply.
+func (t Try) meaning(r relay.RcptResult, rcpt string, accepted bool, now time.Time) relay.Meaning {
+	m := t.Rules.Classify(r.Stage, r.Reply, r.Err, rcpt, now)
+	perm := r.Err == nil && r.Reply.Code/100 == 5
+	switch {
+	case r.InDoubt:
+		m.Verdict, m.Scope = relay.InDoubt, relay.ScopeSession
+	case perm && r.Stage == relay.Mail && t.Message.ReversePath == "" && m.Scope == relay.ScopeUnknown:
+		m.Scope = relay.ScopeSender // <> is not welcome here, whatever the message
+	case r.Stage == relay.Rcpt && m.Scope == relay.ScopeSender && accepted:
+		m.Scope = relay.ScopePolicy // others were taken from this sender
+	case errors.Is(r.Err, relay.ErrPassword):
+		// A keyring that is locked is soon unlocked, and no login was made: no
+		// reason to stay away for an hour as after a refused one.
+		m.Scope = relay.ScopeSession
+	}
+	return m
+}
+
+// refused weighs a refusal of this message, and says what follows.
+func (p Policy) refused(j *Judgement, res *queue.RcptResult, t Try, m relay.Meaning, r relay.RcptResult, now Now) (why string) {
+	rcpt := t.Message.Recipients[res.Index]
+	a := &res.Last
+	ends := m.Verdict == relay.Bounce
+	j.Counted = j.Counted || !ends
+	why = "the fault is the " + string(m.Scope) + "'s: no upstream would take it"
+	switch content := ends && m.Scope == relay.ScopeMessage; {
+	case !ends || rcpt.Doubt != nil: // who is in doubt can ask nobody else
+	case content && p.ContentReject == HoldContent:
+		j.Hold = "refused for what is in it by " + t.Upstream + ": " + a.String()
+		res.Said = rcpt.Say(*a)
+		return "queue.content_reject is hold: a person decides"
+	case content && p.ContentReject == FailOverContent:
+		a.Scope, ends = string(relay.ScopeUnknown), false
+	case m.Scope == relay.ScopeRecipient && p.SecondOpinion == Always:
+		ends = false
+	}
+	res.Said = rcpt.Say(*a)
+	o := p.opinion(t.Message, res.Index, res.Said, nil)
+	if !ends && o.ends() {
+		ends = true
+		switch {
+		case o.untried == 0 && o.refusals > 1:
+			why = "every upstream that may carry it has refused it for good"
+		case o.untried == 0:
+			why = "refused for good, and no other upstream may carry it"
+		default:
+			why = "refused for good by as many upstreams as it takes to believe it"
+		}
+	}
+	if ends && !p.SoftBounce {
+		res.State = queue.Failed
+		return why
+	}
+	j.Sender = j.Sender || m.Scope == relay.ScopeSender
+	j.refuse(queue.Refusal{
+		Upstream: t.Upstream, Until: p.again(t, m, now), Perm: a.Permanent(), Place: m.Scope == relay.ScopeSender, Answer: *a,
+	})
+	switch {
+	case ends:
+		return why + "; queue.soft_bounce is on, so it is tried on"
+	case o.untried == 0 && a.Permanent():
+		return reasons[m.Scope] + ", and no other is left: it waits for one to change its mind"
+	case o.untried > 0 && a.Permanent() && o.objects == 0 && o.voices > 0:
+		return reasons[m.Scope] + ": a second one is asked"
+	}
+	return reasons[m.Scope] + ": another one may take it"
+}
+
+// reasons say what a refusal of this message is about.
+var reasons = map[relay.Scope]string{
+	relay.ScopeRecipient: "it refuses the recipient",
+	relay.ScopeMessage:   "it does not take such a message",
+	relay.ScopeSize:      "the message is too large for it",
+	relay.ScopeSender:    "it does not send for this sender",
+	relay.ScopePolicy:    "its policy is against it",
+	relay.ScopeTemporary: "it puts the message off",
+	relay.ScopeUnknown:   "it does not say whose fault it is",
+}
+
+// charged says what is wrong with an upstream that did not get to the message.
+func charged(s relay.Scope) string {
+	switch s {
+	case relay.ScopeQuota:
+		return "our quota there is used up"
+	case relay.ScopeAccount:
+		return "it refuses our account"
+	case relay.ScopePlace:
+		return "it does not serve the network we are in"
+	case relay.ScopeSession:
+		return "the session with it failed"
+	case relay.ScopeConnections:
+		return "it has too many connections from us"
+	case relay.ScopeNetwork:
+		return "it cannot be reached"
+	case relay.ScopeIdentity:
+		return "it did not prove who it is"
+	}
+	return "it does not serve us now"
+}
+
+// longestWait bounds what an upstream can tell us to wait with a message.
+const longestWait = 24 * time.Hour
+
+// again is when an upstream that refused the message may be asked once more: at
+// the time it names itself, else after the message's own back-off, which the
+// wait of a rule may lengthen.
+func (p Policy) again(t Try, m relay.Meaning, now Now) time.Time {
+	if m.Until.After(now.Time) {
+		return earliest(latest(m.Until, now.Time.Add(p.Schedule.Initial)), now.Time.Add(longestWait)).UTC()
+	}
+	return now.Time.Add(max(p.Schedule.Wait(t.Message.ID, t.Message.Tries+1), min(m.Wait, longestWait))).UTC()
+}
+
+// doubt is for a dot without an answer.
+func (p Policy) doubt(j *Judgement, res *queue.RcptResult, t Try, r relay.RcptResult, now Now) (why string) {
+	j.Counted = true
+	d := &queue.Doubt{Upstream: t.Upstream, At: now.Time.UTC(), Online: max(now.Online, 1), Unacked: r.Unacked}
+	if old := res.Doubt; old != nil { // an older doubt must not be prolonged by a newer one
+		d.Online = old.Online
+		d.Unacked = d.Unacked && old.Unacked
+	}
+	res.Doubt = d
+	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: now.Time.Add(doubtRetry(d)).UTC(), Answer: res.Last})
+	lost := "the connection was lost after the final dot"
+	if d.Unacked {
+		lost += ", which its machine did not acknowledge"
+	}
+	switch p.InDoubt {
+	case FailOver:
+		res.Doubt = nil
+		return lost + "; queue.in_doubt is failover, so the next upstream is asked at once, and a second copy is possible"
+	case HoldInDoubt:
+		return lost + "; queue.in_doubt is hold: a person decides"
+	}
+	return lost + ": the same upstream is asked first, so that no second copy is sent"
 }
 
 // stillInDoubt handles a retry that brought no 2xx. Two refusals after a crash,
 // or an account that no longer works, release the message.
-func (p Policy) stillInDoubt(j *Judgement, res *queue.RcptResult, t Try, scope relay.Scope, r relay.RcptResult, now Now) string {
+func (p Policy) stillInDoubt(j *Judgement, res *queue.RcptResult, t Try, m relay.Meaning, r relay.RcptResult, now Now) string {
 	d := *res.Doubt
-	if upstreamScope(scope, r.Stage) && (scope != relay.ScopeAccount || r.Err != nil) {
+	if upstreamScope(m.Scope, r.Stage) && (m.Scope != relay.ScopeAccount || r.Err != nil) {
 		return "the upstream that may hold a copy could not be asked"
 	}
 	if last := t.Message.Recipients[res.Index].Last; d.Refused == 0 || now.Time.Sub(last.At) >= crashAgain {
 		d.Refused++
 	}
 	j.Counted = true
-	if scope == relay.ScopeAccount || d.Crash && d.Refused >= 2 {
+	if m.Scope == relay.ScopeAccount || d.Crash && d.Refused >= 2 {
 		res.Doubt = nil
 		j.Why = "the upstream that may hold a copy takes no more of it"
 		return "in doubt no longer: " + j.Why + ", another one is asked; a second copy is possible"
 	}
 	res.Doubt = &d
-	j.Left = append(j.Left, res.Index)
-	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: latest(p.again(t, now), now.Time.Add(crashAgain).UTC()), Answer: res.Last})
+	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: latest(p.again(t, m, now), now.Time.Add(crashAgain).UTC()), Answer: res.Last})
 	return "it may hold a copy, so it alone is asked again"
-}
-
-// quorum is how many upstreams must refuse for good, without saying whose
-// fault it is, before a recipient has failed: two independent ones, or the only
-// one there is. A limit of size or form is each upstream's own, so all count.
-func quorum(scope relay.Scope, eligible int) int {
-	if scope == relay.ScopeUnknown {
-		return min(2, eligible)
-	}
-	return eligible
 }
 
 // upstreamScope says that the upstream is charged rather than the message. A
@@ -167,7 +276,8 @@ func quorum(scope relay.Scope, eligible int) int {
 // is about the sender or this message there.
 func upstreamScope(s relay.Scope, at relay.Stage) bool {
 	switch s {
-	case relay.ScopeNetwork, relay.ScopeIdentity, relay.ScopeSession, relay.ScopeAccount, relay.ScopeQuota, relay.ScopePlace:
+	case relay.ScopeNetwork, relay.ScopeIdentity, relay.ScopeSession, relay.ScopeConnections,
+		relay.ScopeAccount, relay.ScopeQuota, relay.ScopePlace:
 		return true
 	default:
 		return s != relay.ScopeNone && at < relay.Mail
@@ -177,23 +287,28 @@ func upstreamScope(s relay.Scope, at relay.Stage) bool {
 // faultOf says which of the upstream's machines is charged. What a probe sees
 // as well is a fault of reach (network, identity); what comes from the log-in
 // on is the breaker's, which no probe clears.
-func faultOf(s relay.Scope, r relay.RcptResult, a queue.Answer, now time.Time) health.Fault {
-	f := health.Fault{Kind: health.Session, Reason: a.String()}
-	switch {
+func faultOf(m relay.Meaning, r relay.RcptResult, a queue.Answer) health.Fault {
+	f := health.Fault{Kind: health.Session, Reason: a.String(), Until: m.Until, Wait: m.Wait}
+	switch s := m.Scope; {
 	case s == relay.ScopeIdentity:
 		f.Kind = health.Identity
+	case s == relay.ScopeConnections:
+		f.Kind = health.Connections
+	case s == relay.ScopeQuota && r.Err == nil: // also in a greeting: it is there, and a probe would clear it
+		f.Kind = health.Quota
 	case r.Stage < relay.Auth:
 		f.Kind = health.Network
 	case s == relay.ScopePlace:
 		f.Kind = health.Place
 	case s == relay.ScopeAccount && !errors.Is(r.Err, relay.ErrPassword):
 		f.Kind = health.Account
-	case s == relay.ScopeQuota:
-		f.Kind = health.Quota
 	case s == relay.ScopePolicy:
 		f.Kind = health.Policy
 	case r.Stage == relay.Auth && r.Err == nil: // 4xx: the service that checks passwords is ill
-		f.Kind, f.Until = health.Quota, now.Add(5*time.Minute)
+		f.Kind = health.Quota
+		if f.Wait == 0 {
+			f.Wait = 5 * time.Minute
+		}
 	}
 	return f
 }

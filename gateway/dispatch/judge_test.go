@@ -36,7 +36,6 @@ func TestJudge(t *testing.T) {
 		refuse  bool // this upstream is not asked for a while
 		counted bool
 		doubted bool
-		left    bool
 	}{
 		{name: "delivered", r: reply(relay.Dot, 250, "2.0.0", "ok"), state: queue.Delivered, verdict: relay.Delivered},
 		{name: "any 2xx at the dot", r: reply(relay.Dot, 251, "", "fine"), state: queue.Delivered, verdict: relay.Delivered},
@@ -47,16 +46,16 @@ func TestJudge(t *testing.T) {
 		{name: "421 at MAIL", r: reply(relay.Mail, 421, "4.3.2", "closing"), state: queue.Pending, verdict: relay.Next, kind: health.Session},
 		{name: "451 at MAIL is about this message", r: reply(relay.Mail, 451, "4.3.0", "try later"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "no such user", r: reply(relay.Rcpt, 550, "5.1.1", "no such user"), state: queue.Failed, verdict: relay.Bounce},
-		{name: "mailbox busy waits, here and elsewhere", r: reply(relay.Rcpt, 450, "4.2.1", "busy"), state: queue.Pending, verdict: relay.Later, counted: true, left: true},
+		{name: "mailbox busy waits, here and elsewhere", r: reply(relay.Rcpt, 450, "4.2.1", "busy"), state: queue.Pending, verdict: relay.Later, counted: true},
 		{name: "relay denied is no bounce", r: reply(relay.Rcpt, 554, "5.7.1", "Relay access denied"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "a bare 550 asks a second opinion", r: reply(relay.Rcpt, 550, "", "no"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "two bare 550 end it", refused: []string{"b"}, r: reply(relay.Rcpt, 550, "", "no"), state: queue.Failed, verdict: relay.Bounce, counted: true},
 		{name: "the same upstream twice is one opinion", refused: []string{"a"}, r: reply(relay.Rcpt, 550, "", "no"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
 		{name: "the only upstream's opinion is enough", eligible: 1, r: reply(relay.Rcpt, 550, "", "no"), state: queue.Failed, verdict: relay.Bounce, counted: true},
 		{name: "a bare 4xx never ends anything", eligible: 1, r: reply(relay.Rcpt, 451, "", "no"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true},
-		{name: "lost at the dot", r: inDoubt, state: queue.Pending, verdict: relay.InDoubt, kind: health.Session, refuse: true, counted: true, doubted: true, left: true},
+		{name: "lost at the dot", r: inDoubt, state: queue.Pending, verdict: relay.InDoubt, kind: health.Session, refuse: true, counted: true, doubted: true},
 		{name: "delivered after all", doubt: at, r: reply(relay.Dot, 250, "2.0.0", "ok"), state: queue.Delivered, verdict: relay.Delivered},
-		{name: "in doubt, a 4xx is later and only there", doubt: at, r: reply(relay.Dot, 451, "4.3.0", "later"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true, doubted: true, left: true},
+		{name: "in doubt, a 4xx is later and only there", doubt: at, r: reply(relay.Dot, 451, "4.3.0", "later"), state: queue.Pending, verdict: relay.Next, refuse: true, counted: true, doubted: true},
 		{name: "in doubt, unreachable", doubt: at, r: fault(relay.Connect, "refused"), state: queue.Pending, verdict: relay.Next, kind: health.Network, doubted: true},
 		{name: "in doubt, the recipient is unknown", doubt: at, r: reply(relay.Rcpt, 550, "5.1.1", "no such user"), state: queue.Failed, verdict: relay.Bounce},
 		{name: "in doubt, bad credentials release", doubt: at, r: reply(relay.Auth, 535, "5.7.8", "no"), state: queue.Pending, verdict: relay.Next, kind: health.Account, counted: true},
@@ -71,8 +70,10 @@ func TestJudge(t *testing.T) {
 			if tt.eligible == 0 {
 				tt.eligible = 3
 			}
-			j := testPolicy().Judge(Try{
-				Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: tt.eligible,
+			p := testPolicy()
+			p.Routes = NewRoutes([]Route{{Name: "a"}, {Name: "b"}, {Name: "c"}}[:tt.eligible])
+			j := p.Judge(Try{
+				Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0,
 				Result: relay.Result{Rcpts: []relay.RcptResult{tt.r}},
 			}, Now{Time: t0.Add(time.Second), Online: time.Hour})
 			r := j.Results[0]
@@ -82,8 +83,8 @@ func TestJudge(t *testing.T) {
 			if got := len(j.Refusals) > 0; got != tt.refuse {
 				t.Errorf("refusals %+v, want some: %v", j.Refusals, tt.refuse)
 			}
-			if j.Counted != tt.counted || (r.Doubt != nil) != tt.doubted || (len(j.Left) > 0) != tt.left {
-				t.Errorf("counted %v, doubt %+v, left %v", j.Counted, r.Doubt, j.Left)
+			if j.Counted != tt.counted || (r.Doubt != nil) != tt.doubted {
+				t.Errorf("counted %v, doubt %+v", j.Counted, r.Doubt)
 			}
 		})
 	}
@@ -92,7 +93,7 @@ func TestJudge(t *testing.T) {
 // TestJudgeRecipientsApart holds that each recipient has its own fate.
 func TestJudgeRecipientsApart(t *testing.T) {
 	m := message("ok@example.net", "gone@example.net", "busy@example.net")
-	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0, 1, 2}, At: t0, Eligible: 2, Result: relay.Result{Rcpts: []relay.RcptResult{
+	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0, 1, 2}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{
 		reply(relay.Dot, 250, "2.0.0", "ok"), reply(relay.Rcpt, 550, "5.1.1", "unknown"), reply(relay.Rcpt, 450, "4.2.1", "busy"),
 	}}}, Now{Time: t0, Online: time.Hour})
 	for i, want := range []queue.RcptState{queue.Delivered, queue.Failed, queue.Pending} {
@@ -100,8 +101,8 @@ func TestJudgeRecipientsApart(t *testing.T) {
 			t.Errorf("recipient %d is %s, want %s", i, j.Results[i].State, want)
 		}
 	}
-	if len(j.Attempts) != 3 || !j.Later || !j.Accepted {
-		t.Errorf("%d attempts, later %v, accepted %v", len(j.Attempts), j.Later, j.Accepted)
+	if len(j.Attempts) != 3 || !j.Accepted || j.Spent != 1 {
+		t.Errorf("%d attempts, accepted %v, spent %d", len(j.Attempts), j.Accepted, j.Spent)
 	}
 }
 
@@ -109,7 +110,7 @@ func TestJudgeRecipientsApart(t *testing.T) {
 func TestAnswersAreHarmless(t *testing.T) {
 	m := message()
 	j := testPolicy().Judge(Try{
-		Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2,
+		Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0,
 		Result: relay.Result{Rcpts: []relay.RcptResult{reply(relay.Mail, 451, "", "\x1b[2Jgone\r\nid=forged")}},
 	}, Now{Time: t0})
 	if got, want := j.Attempts[0].Text, `\x1b[2Jgone id=forged`; got != want {

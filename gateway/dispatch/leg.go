@@ -21,7 +21,8 @@ type leg struct {
 	config  Config
 	try     Try // its message is a copy, since the trip may go on without the leg
 	open    health.Pass
-	network int              // d.network as it began
+	era     int              // d.era as it began
+	learned relay.Learned    // of the upstream, as it began
 	quiet   chan relay.Stage // yields when the upstream has given no sign of life for a while
 	giveUp  func()           // ends the set-up
 	result  chan relay.Result
@@ -36,20 +37,25 @@ func (l *leg) choose(u string) bool { return l.taker.CompareAndSwap(nil, &u) || 
 func (l *leg) chosen() bool { return l.taker.Load() != nil }
 
 // leg begins to ask the upstream of the trip's slot.
-func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
+func (t *trip) leg(ctx context.Context, open health.Pass, rcpts []int) *leg {
 	u := t.slot.upstream
-	rcpts := t.rcpts(u)
+	to := t.config.Upstreams[u]
 	m := t.m
 	m.Recipients = slices.Clone(t.m.Recipients)
-	eligible := len(t.config.Routes.Eligible(&m))
 	wanted, giveUp := context.WithCancel(context.Background())
 	l := &leg{
 		d: t.d, config: t.config, open: open, giveUp: giveUp,
-		try:   Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Eligible: eligible, Rules: t.config.Upstreams[u].Rules},
-		quiet: make(chan relay.Stage, 1), result: make(chan relay.Result, 1),
+		try:     Try{Message: &m, Upstream: u, Rcpts: rcpts, At: time.Now(), Rules: to.Rules},
+		learned: to.Learned(),
+		quiet:   make(chan relay.Stage, 1), result: make(chan relay.Result, 1),
+	}
+	envelope, body, err := t.envelope(ctx, u, rcpts)
+	if err != nil { // a fault of ours, so it is said as relay says one
+		l.result <- stoppedBy(err, len(rcpts))
+		return l
 	}
 	d := relay.Delivery{
-		Envelope:  t.envelope(u, rcpts),
+		Envelope:  envelope,
 		BeforeDot: t.beforeDot(u, rcpts),
 		Hurry:     t.others(),
 		GiveUp:    wanted.Done(),
@@ -64,14 +70,14 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 			if !l.choose(u) { // a second lock on the same door
 				return nil, relay.ErrPassedOver
 			}
-			return l.d.Store.OpenBody(ctx, m.ID)
+			return body(ctx)
 		},
 	}
-	if eligible > 1 && m.InDoubt() == "" { // mail in doubt goes nowhere else
+	if m.InDoubt() == "" && len(t.config.Routes.Eligible(&m)) > 1 { // mail in doubt goes nowhere else
 		d.Quiet = t.config.Hedge
 	}
-	l.network = t.slot.ask()
-	t.d.passes.Go(func() { l.result <- l.config.Upstreams[u].Deliver(ctx, d) })
+	l.era = t.slot.ask()
+	t.d.passes.Go(func() { l.result <- to.Deliver(ctx, d) })
 	return l
 }
 
@@ -80,12 +86,14 @@ func (t *trip) leg(ctx context.Context, open health.Pass) *leg {
 func (t *trip) deliver(ctx context.Context) {
 	u := t.slot.upstream
 	t.tried = append(t.tried, u)
-	open, ok := t.d.Health.Start(u, len(t.rcpts(u)))
+	rcpts := t.rcpts(u, time.Now())
+	open, ok := t.d.Health.Start(u, len(rcpts))
 	if !ok {
 		return
 	}
+	rcpts = rcpts[:open.Rcpts()] // the others another time, or elsewhere
 	down := t.d.Health.Down(u)
-	l := t.leg(ctx, open)
+	l := t.leg(ctx, open, rcpts)
 	var h hedge
 	for {
 		select {
@@ -153,7 +161,12 @@ func (l *leg) weigh(r relay.Result) Judgement {
 	try.Result = r
 	now := l.d.now()
 	j := l.config.Judge(try, now)
-	f := l.charge(j, now.Time)
+	f := l.charge(&j, now.Time)
+	if to := l.config.Upstreams[try.Upstream]; to.Learned() != l.learned {
+		l.learned = to.Learned()
+		l.d.Health.Learn(try.Upstream, health.Learned{Size: l.learned.Size, Recipients: l.learned.Recipients})
+	}
+	l.open.Spent(j.Spent)
 	switch {
 	case !f.OK() || r.Served:
 		l.open.Done(f)
@@ -182,28 +195,54 @@ func answered(rcpts []int, rs []relay.RcptResult) (is []int, kept []relay.RcptRe
 }
 
 // charge adds to the judgement's fault what only many messages together show.
-func (l *leg) charge(j Judgement, now time.Time) health.Fault {
+func (l *leg) charge(j *Judgement, now time.Time) health.Fault {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	u, from := l.try.Upstream, l.try.Message.ReversePath
 	switch {
-	case l.network != l.d.network: // it was about where we are no more
+	case l.era != l.d.era: // it was about where we are no more, or asked by another configuration
 	case j.Accepted:
 		l.d.senders.accept(u, from)
-	case j.Sender && l.d.senders.refuse(u, from, j.Attempts[0].Text, now) && j.Fault.OK():
-		// The likeliest reason for that is where we are.
-		return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
+	case j.Sender:
+		many := l.d.senders.refuse(u, from, j.Attempts[0].Text, now)
+		for i := range j.Refusals { // asking before that would find the sender blocked
+			j.Refusals[i].Until = latest(j.Refusals[i].Until, l.d.senders.until(u, from, now).UTC())
+		}
+		if many && j.Fault.OK() { // the likeliest reason for that is where we are
+			return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
+		}
 	}
 	return j.Fault
 }
 
-func (t *trip) envelope(u string, rcpts []int) relay.Envelope {
-	reversePath, _ := t.config.Routes.From(&t.m, u)
-	e := relay.Envelope{ReversePath: reversePath, Size: t.m.Size, EightBit: t.m.EightBit}
-	for _, i := range rcpts {
-		e.Recipients = append(e.Recipients, relay.Recipient{Address: t.m.Recipients[i].Address})
+// envelope says what the upstream is asked to carry, and gives the body as it is
+// to be seen there.
+func (t *trip) envelope(ctx context.Context, u string, rcpts []int) (relay.Envelope, opener, error) {
+	m := &t.m
+	reversePath, author := t.config.Routes.From(m, u)
+	e := relay.Envelope{
+		ReversePath: reversePath, Size: m.Size, EightBit: m.EightBit, UTF8: m.UTF8, RequireTLS: m.RequireTLS, EnvID: m.Return.EnvID,
 	}
-	return e
+	if m.Return.Full {
+		e.Ret = "FULL"
+	}
+	for _, i := range rcpts {
+		r := &m.Recipients[i]
+		e.Recipients = append(e.Recipients, relay.Recipient{Address: r.Address, Notify: r.Notify.String(), ORcpt: r.ORcpt})
+	}
+	id := m.ID
+	body := opener(func(ctx context.Context) (io.ReadCloser, error) { return t.d.Store.OpenBody(ctx, id) })
+	var err error
+	if author != "" {
+		body, e.Size, err = showing(ctx, author, body, m.Size)
+	}
+	return e, body, err
+}
+
+// stoppedBy is the result of a delivery that did not begin.
+func stoppedBy(err error, rcpts int) relay.Result {
+	err = fmt.Errorf("%w: %w", relay.ErrStopped, err)
+	return relay.Result{Rcpts: slices.Repeat([]relay.RcptResult{{Stage: relay.Mail, Err: err}}, rcpts), Stopped: err}
 }
 
 // others says whether somebody else could take the message: then this one is

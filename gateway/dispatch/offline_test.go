@@ -114,13 +114,13 @@ func TestOfflineForAMonth(t *testing.T) {
 // tells of the network as a probe's finding does.
 func TestSignsOfDeliveries(t *testing.T) {
 	m := message()
-	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2, Result: relay.Result{Rcpts: []relay.RcptResult{
+	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{
 		{Stage: relay.StartTLS, Reply: relay.Reply{Code: 502, Text: "not here"}},
 	}}}, Now{Time: t0})
 	if j.Fault.Kind != health.Identity || j.Fault.Sign != health.Imposture {
 		t.Errorf("%+v", j.Fault)
 	}
-	j = testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Eligible: 2, Result: relay.Result{Rcpts: []relay.RcptResult{
+	j = testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{
 		fault(relay.Connect, "connection refused"),
 	}}}, Now{Time: t0})
 	if j.Fault.Sign != health.NoSign {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -20,28 +21,31 @@ type trip struct {
 	slot    *slot // at the upstream asked now
 	spare   *slot // left by a hedge, for the next step
 	tried   []string
-	rests   []int // recipients that ask nobody else in this pass
-	later   bool
-	relayed []int // recipients whose sender hears from us that they were passed on
-	stop    error // why the pass ended before its time: no fault of an upstream
-	network int   // d.network as it began
+	hold    string // why a person must decide
+	relayed []int  // recipients whose sender is to be told that they were passed on
+	stop    error  // why the pass ended before its time: no fault of an upstream
+	era     int    // d.era as it began
 }
 
 func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 	d.mu.Lock()
-	config, network := d.config, d.network
+	t := &trip{d: d, config: d.config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, era: d.era}
 	d.mu.Unlock()
-	t := &trip{d: d, config: config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, network: network}
+	t.config = t.config.knowing()
 	t.m.Recipients = slices.Clone(c.Recipients)
 	defer t.leave()
 
-	o, event, send := config.Decide(c, d.now())
+	now := d.now()
+	if c.InDoubt() != "" {
+		now.Locked = d.locked()
+	}
+	o, event, send := t.config.Decide(c, now)
 	if !send {
 		t.o = o
 		t.end(ctx, event)
 		return
 	}
-	t.o = queue.Outcome{Refusals: t.m.Refusals}
+	t.o = queue.Outcome{Refusals: t.m.Refusals, Barred: t.m.Barred}
 	for t.stop == nil && t.next() {
 		t.deliver(ctx)
 	}
@@ -76,8 +80,8 @@ func (t *trip) next() bool {
 }
 
 // rcpts lists whom upstream u is to be asked for.
-func (t *trip) rcpts(u string) []int {
-	return slices.DeleteFunc(t.config.Routes.askable(&t.m, u), func(i int) bool { return slices.Contains(t.rests, i) })
+func (t *trip) rcpts(u string, now time.Time) []int {
+	return slices.DeleteFunc(t.config.Routes.askable(&t.m, u), func(i int) bool { return t.config.rests(&t.m, i).After(now) })
 }
 
 // left lists who can still be asked in this pass. The caller holds the
@@ -85,15 +89,19 @@ func (t *trip) rcpts(u string) []int {
 func (t *trip) left(now time.Time) []string {
 	return slices.DeleteFunc(t.config.Routes.Eligible(&t.m), func(n string) bool {
 		refused := func(r queue.Refusal) bool { return r.Upstream == n && r.Until.After(now) }
-		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || len(t.rcpts(n)) == 0 || t.blocked(n, now)
+		return slices.Contains(t.tried, n) || slices.ContainsFunc(t.o.Refusals, refused) || len(t.rcpts(n, now)) == 0 || t.blocked(n, now)
 	})
 }
 
 // blocked notes as a refusal that an upstream relays nothing for this sender.
-// Who is in doubt there asks all the same.
+// Who is in doubt there asks all the same, and so does who would go back to its
+// sender else: not without having been refused itself.
 func (t *trip) blocked(upstream string, now time.Time) bool {
 	until := t.d.senders.until(upstream, t.m.ReversePath, now)
-	if until.IsZero() || slices.ContainsFunc(t.rcpts(upstream), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
+	if until.IsZero() || slices.ContainsFunc(t.rcpts(upstream, now), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
+		return false
+	}
+	if t.m.Barred != 0 && t.d.Health.Odometer()-t.m.Barred >= t.config.PolicyHold {
 		return false
 	}
 	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Perm: true, Place: true, Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
@@ -132,14 +140,14 @@ func (t *trip) record(j Judgement) {
 	}
 	t.o.Attempts = append(t.o.Attempts, j.Attempts...)
 	t.o.Counted = t.o.Counted || j.Counted
-	t.later = t.later || j.Later
+	t.hold = cmp.Or(t.hold, j.Hold)
 	t.relayed = append(t.relayed, j.Relayed...)
 	for _, a := range j.Attempts {
 		if a.Verdict != string(relay.Delivered) {
 			t.d.logAttempt(&t.m, a)
 		}
 	}
-	t.rests = append(t.rests, j.Left...)
+	t.config = t.config.knowing() // it may have learnt something of the upstream
 }
 
 // file decides where the pending rest waits.
@@ -150,20 +158,24 @@ func (t *trip) file(ctx context.Context) {
 	if errors.Is(t.stop, queue.ErrCorrupt) || errors.Is(t.stop, queue.ErrNotFound) {
 		t.o.Hold = t.config.hold("its body is damaged on disk and cannot be sent; drop it, and check the disk", now)
 	}
-	if t.o.Hold.Reason != "" || len(t.m.Pending()) == 0 {
-		return
+	if errors.Is(t.stop, errLargeHeader) {
+		t.o.Hold = t.config.hold("it is to be sent with another author, and its header is too large to be changed", now)
+	}
+	if t.hold != "" {
+		t.o.Hold = t.config.hold(t.hold, now)
 	}
 	due := now.Time
 	switch {
 	case errors.Is(t.stop, relay.ErrRoamed): // at once, by the new way
-	case t.later:
-		due = now.Time.Add(t.config.Schedule.Wait(t.m.ID, t.m.Tries+1))
 	case errors.Is(t.stop, queue.ErrHeld), errors.Is(t.stop, queue.ErrDropped), ctx.Err() != nil:
 	case t.stop != nil: // charged to nobody
 		due = now.Time.Add(time.Minute)
 		t.d.Log.Warn("alert", "id", t.m.ID, "text", "it could not be sent for a fault of this machine: "+queue.Printable(t.stop.Error(), maxText))
 	case len(t.o.Attempts) == 0: // the upstream was lost between claim and pass
 		due = now.Time.Add(soon)
+	}
+	if len(t.o.Attempts) > 0 {
+		t.o = t.config.spaced(&t.m, t.o, now)
 	}
 	t.o = t.config.refile(&t.m, t.o, due, now)
 }

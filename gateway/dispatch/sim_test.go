@@ -334,7 +334,7 @@ func (s *sim) of(m *queue.Message, address string) *fate {
 
 var (
 	idLine   = regexp.MustCompile(`(?m)^(?:Subject: |Message-ID: <)([0-9A-Z]{26})`)
-	toldLine = regexp.MustCompile(`(?m)^Final-Recipient: rfc822; (\S+)\r$`)
+	toldLine = regexp.MustCompile(`(?m)^Final-Recipient: rfc822; (\S+)\r\nAction: failed\r$`)
 )
 
 // deliver is an upstream in the hands of fate.

@@ -21,12 +21,12 @@ func (d *Dispatcher) take(upstream string) *slot {
 }
 
 // ask counts as asking the upstream from now on, in the network of now.
-func (s *slot) ask() (network int) {
+func (s *slot) ask() (era int) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	s.d.begun[s.upstream]++
 	s.asking = true
-	return s.d.network
+	return s.d.era
 }
 
 // leave gives the slot back, once.
@@ -83,13 +83,20 @@ func (d *Dispatcher) first(names []string) string {
 	return best
 }
 
-// free counts the messages an upstream can take now. An upstream on trial
-// takes one, beside those that wait for its answer from before. The caller
-// holds d.mu.
+// free counts the messages an upstream can take now: no more than it is trusted
+// with at a time, and than its budget has recipients for. On trial it takes one.
+// Those that begin later count as begun. The caller holds d.mu.
 func (d *Dispatcher) free(name string) int {
-	n := d.config.Upstreams[name].Slots - d.slots[name]
-	if d.Health.Standing(name).Trial {
-		n = min(n, 1-(d.slots[name]-d.begun[name]))
+	s, slots, taken := d.Health.Standing(name), d.config.Upstreams[name].Slots, d.slots[name]
+	if s.AtOnce > 0 {
+		slots = min(slots, s.AtOnce)
+	}
+	n := slots - taken
+	if s.Trial {
+		n = min(n, 1-(taken-d.begun[name]))
+	}
+	if s.Room > 0 {
+		n = min(n, s.Room-(taken-d.begun[name]))
 	}
 	return n
 }
@@ -98,7 +105,8 @@ func (d *Dispatcher) free(name string) int {
 func (d *Dispatcher) release(upstream string) {
 	full := d.free(upstream) <= 0
 	d.slots[upstream]--
-	if full {
+	// What was free a moment ago may have been so for this delivery's end alone.
+	if room := d.Health.Standing(upstream).Room; full || room > 0 && room < d.config.Upstreams[upstream].Slots {
 		d.wake()
 	}
 }

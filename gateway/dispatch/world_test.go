@@ -314,7 +314,7 @@ func (w *world) start(names []string) {
 
 func (w *world) config(names []string) Config {
 	c := Config{
-		Policy: Policy{Schedule: Schedule{30 * time.Second, 30 * time.Minute}, Expire: 5 * 24 * time.Hour},
+		Policy: Policy{Schedule: Schedule{30 * time.Second, 30 * time.Minute}, Expire: 5 * 24 * time.Hour, PolicyHold: 24 * time.Hour},
 		Keep:   7 * 24 * time.Hour, Upstreams: map[string]Upstream{},
 	}
 	var routes []Route
