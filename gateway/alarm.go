@@ -4,14 +4,10 @@ import (
 	"context"
 	"maps"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"mailroam/gateway/alert"
-	"mailroam/gateway/dispatch"
-	"mailroam/gateway/relay"
-	"mailroam/queue"
 )
 
 // passed remembers when mail last left by another upstream than its first
@@ -34,27 +30,6 @@ func (p *passed) over() map[string]time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.at)
-}
-
-// noted is a client whose deliveries are noted where they pass over the first
-// choice.
-type noted struct {
-	*relay.Upstream
-	name   string
-	routes dispatch.Routes
-	passed *passed
-}
-
-// Deliver implements dispatch.Relay.
-func (n noted) Deliver(ctx context.Context, d relay.Delivery) relay.Result {
-	r := n.Upstream.Deliver(ctx, d)
-	// Notices, which have no sender, have no first choice either.
-	if d.ReversePath != "" && slices.ContainsFunc(r.Rcpts, relay.RcptResult.Accepted) {
-		if may := n.routes.Eligible(&queue.Message{ReversePath: d.ReversePath}); len(may) > 0 && may[0] != n.name {
-			n.passed.note(may[0])
-		}
-	}
-	return r
 }
 
 // view is what alerts are made of.

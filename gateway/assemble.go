@@ -129,7 +129,7 @@ func (c UpstreamConfig) rules() relay.Rules {
 	return relay.Rules{Operator: c.Rules, Profile: c.Profile}
 }
 
-func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Config {
+func dispatchConfig(cfg *Config, us map[string]upstream) dispatch.Config {
 	c := dispatch.Config{
 		Policy: dispatch.Policy{
 			Schedule: dispatch.Schedule{Initial: cfg.Queue.RetryInitial, Max: cfg.Queue.RetryMax},
@@ -142,7 +142,7 @@ func dispatchConfig(cfg *Config, us map[string]upstream, p *passed) dispatch.Con
 	}
 	c.Routes = dispatch.NewRoutes(routes(cfg.Upstreams))
 	for _, u := range cfg.Upstreams {
-		c.Upstreams[u.Name] = dispatch.Upstream{Relay: noted{us[u.Name].relay, u.Name, c.Routes, p}, Slots: u.Limits.Connections, Rules: u.rules()}
+		c.Upstreams[u.Name] = dispatch.Upstream{Relay: us[u.Name].relay, Slots: u.Limits.Connections, Rules: u.rules()}
 	}
 	return c
 }

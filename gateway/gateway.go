@@ -106,8 +106,8 @@ func (g *Gateway) assemble() error {
 	teach(g.upstreams, nil, g.health)
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: g.store, Session: g.session, Health: g.health, Hostname: cfg.Hostname, Log: g.log,
-		File: filepath.Join(cfg.DataDir, "senders.json"), Network: func() string { return g.watcher.Snapshot().Network() },
-	}, dispatchConfig(cfg, g.upstreams, &g.passed))
+		File: filepath.Join(cfg.DataDir, "senders.json"), Network: func() string { return g.watcher.Snapshot().Network() }, Passed: g.passed.note,
+	}, dispatchConfig(cfg, g.upstreams))
 	g.alerts = alert.New(alert.Options{Look: g.view, Hostname: cfg.Hostname, Version: g.version, Words: relay.Words, Log: g.log}, cfg.alerts())
 	return nil
 }
@@ -303,7 +303,7 @@ func (g *Gateway) Reload(cfg *Config) {
 	g.drop(old)
 	g.health.Set(targets(cfg, g.upstreams), settings(cfg))
 	teach(g.upstreams, old, g.health)
-	g.dispatch.Set(dispatchConfig(cfg, g.upstreams, &g.passed))
+	g.dispatch.Set(dispatchConfig(cfg, g.upstreams))
 	g.alerts.Set(cfg.alerts())
 	g.alerts.Changed()
 	g.log.Info("start", "text", "the config was read again", "upstreams", len(cfg.Upstreams))

@@ -45,7 +45,10 @@ type Options struct {
 	File string
 	// Network names the one we are in; nil: it is not known.
 	Network func() string
-	Log     *slog.Logger
+	// Passed is told the first choice of mail that left by another upstream, nil
+	// for nobody. It must be quick.
+	Passed func(first string)
+	Log    *slog.Logger
 }
 
 // Config is what may change while it runs.

@@ -175,6 +175,7 @@ func (l *leg) weigh(r relay.Result) Judgement {
 	default:
 		l.open.Cancel() // we broke it off: that says nothing about the upstream
 	}
+	l.passed(j)
 	return j
 }
 
