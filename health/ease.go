@@ -6,7 +6,8 @@ import "time"
 // server that just came back is not met by all that waited for it, and what is
 // wrong still is found out by few. Its zero value is that it is used at will.
 type easing struct {
-	most int // deliveries at a time
+	most   int // deliveries at a time
+	beside int // those that were under way already and wait for their answers
 	// began is when the first of them did.
 	began time.Time
 }
@@ -38,14 +39,17 @@ func (e easing) served() easing {
 // limit is how many deliveries there may be at a time, 0 for any number. A
 // minute without a failure lifts it.
 func (e easing) limit(now time.Time) int {
-	if e.most == 0 || e.began.IsZero() {
-		return e.most
+	switch {
+	case e.most == 0:
+		return 0
+	case e.began.IsZero():
+		return e.most + e.beside
 	}
 	rounds := max(0, now.Sub(e.began)/easeRound)
 	if rounds >= 5 {
 		return 0
 	}
-	return max(e.most, 1<<rounds)
+	return max(e.most, 1<<rounds) + e.beside
 }
 
 // fewer is how many connections at a time an upstream was seen to take. Its zero

@@ -84,7 +84,7 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	t.LastGood = now
 	if o.trial {
-		t.Breaker, t.easing = breaker{}, easing{most: 1, began: now}
+		t.Breaker, t.easing = breaker{}, easing{most: 1, beside: max(0, o.underWay-1), began: now}
 	}
 	if !o.probe {
 		t.easing = t.easing.served()
