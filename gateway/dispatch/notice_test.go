@@ -3,13 +3,225 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"io"
+	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"mailroam/gateway/dsn"
 	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
+
+// TestTopics: who is told of what, by what was asked for (RFC 3461 4.1).
+func TestTopics(t *testing.T) {
+	const never, success, failure, delay = queue.NotifyNever, queue.NotifySuccess, queue.NotifyFailure, queue.NotifyDelay
+	rcpt := func(s queue.RcptState, n queue.Notify) queue.Recipient {
+		return queue.Recipient{Address: fmt.Sprintf("%s.%s@example.net", s, n), State: s, Notify: n}
+	}
+	wishes := []queue.Notify{0, never, success, failure, delay, success | failure | delay}
+	var m queue.Message
+	var o queue.Outcome
+	var relayed []int
+	for _, s := range []queue.RcptState{queue.Failed, queue.Expired, queue.Delivered, queue.Pending} {
+		for _, n := range wishes {
+			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: len(m.Recipients), State: s})
+			if s == queue.Delivered && n.Wants(success) {
+				relayed = append(relayed, len(m.Recipients))
+			}
+			m.Recipients = append(m.Recipients, rcpt(s, n))
+		}
+	}
+	all := map[dsn.Kind]string{
+		dsn.Failed:  "failed. failed.FAILURE failed.SUCCESS,FAILURE,DELAY expired. expired.FAILURE expired.SUCCESS,FAILURE,DELAY",
+		dsn.Relayed: "delivered.SUCCESS delivered.SUCCESS,FAILURE,DELAY",
+		dsn.Delayed: "pending. pending.DELAY pending.SUCCESS,FAILURE,DELAY",
+	}
+	without := func(k dsn.Kind) map[dsn.Kind]string {
+		some := maps.Clone(all)
+		delete(some, k)
+		return some
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*queue.Message, *queue.Outcome)
+		want map[dsn.Kind]string
+	}{
+		{"of everything", func(_ *queue.Message, o *queue.Outcome) { o.Warned = true }, all},
+		{"no delay yet", func(*queue.Message, *queue.Outcome) {}, without(dsn.Delayed)},
+		{"of what a program sent", func(m *queue.Message, o *queue.Outcome) { m.Automatic, o.Warned = true, true }, map[dsn.Kind]string{
+			dsn.Failed: all[dsn.Failed], dsn.Relayed: all[dsn.Relayed], dsn.Delayed: "pending.DELAY pending.SUCCESS,FAILURE,DELAY",
+		}},
+		{"nobody is there", func(m *queue.Message, o *queue.Outcome) { m.ReversePath, o.Warned = "", true }, nil},
+		{"of a notice", func(m *queue.Message, o *queue.Outcome) { m.Notice, o.Warned = true, true }, nil},
+	} {
+		m, o := m, o
+		m.ReversePath = "ann@example.com"
+		c.edit(&m, &o)
+		got := map[dsn.Kind]string{}
+		for k, about := range topics(&m, o, relayed) {
+			var names []string
+			for _, r := range about {
+				name, _, _ := strings.Cut(r.Address, "@")
+				names = append(names, name)
+			}
+			got[k] = strings.Join(names, " ")
+		}
+		if len(got)+len(c.want) > 0 && !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// send submits with more than an envelope.
+func (w *world) send(n queue.NewMessage, body string) queue.ID {
+	w.t.Helper()
+	n.ID, n.Accepted = queue.NewID(), time.Now().UTC()
+	d, err := w.session.NewDraft(context.Background(), n.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := io.WriteString(d, body); err != nil {
+		w.t.Fatal(err)
+	}
+	w.d.File(&n)
+	w.d.Unfile("")
+	if _, err := d.Commit(context.Background(), "", n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n.ID
+}
+
+// TestNoticeAsAskedFor: NOTIFY, RET, ENVID and ORCPT reach the notice, and
+// whoever wants to hear nothing hears nothing (RFC 3461).
+func TestNoticeAsAskedFor(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		p := w.peers["a"]
+		p.script = func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath == "" {
+				return nil
+			}
+			return says(relay.Rcpt, 550, "5.1.1", "no such user")(0, d)
+		}
+		to := queue.To("gone@example.net", "quiet@example.net")
+		to[0].ORcpt, to[1].Notify = "rfc822;Old+2Bname@example.org", queue.NotifyNever
+		n := queue.NewMessage{ReversePath: "ann@example.com", Recipients: to, Return: queue.Return{Full: true, EnvID: "QQ31"}}
+		w.send(n, "Subject: lunch\r\n\r\nthe body\r\n")
+		n.RequireTLS = true
+		w.send(n, "Subject: secret\r\n\r\nthe body\r\n")
+		n.RequireTLS, n.Recipients = false, to[1:]
+		w.send(n, "Subject: quiet\r\n\r\nthe body\r\n")
+		w.pass(time.Minute)
+		if len(p.bodies) != 2 {
+			t.Fatalf("%d notices", len(p.bodies))
+		}
+		plain, secret := p.bodies[0], p.bodies[1]
+		if strings.Contains(secret, "Subject: lunch") {
+			plain, secret = secret, plain
+		}
+		for _, want := range []string{"Original-Recipient: rfc822; Old+name@example.org", "Original-Envelope-Id: QQ31", "Content-Type: message/rfc822", "the body"} {
+			if !strings.Contains(plain, want) {
+				t.Errorf("the notice lacks %q:\n%s", want, plain)
+			}
+		}
+		// Where no upstream offers REQUIRETLS the notice goes, but shows nothing of
+		// the message (RFC 8689 5).
+		if strings.Contains(secret, "the body") || strings.Contains(secret, "Subject: secret") || strings.Contains(plain+secret, "quiet@") {
+			t.Errorf("it tells too much:\n%s\n%s", plain, secret)
+		}
+	})
+}
+
+// TestFailHonoursNotify: nor does a person's verb tell who wants to hear nothing.
+func TestFailHonoursNotify(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		w.peers["a"].script = func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath == "" {
+				return nil
+			}
+			return says(relay.Mail, 451, "4.3.0", "later")(0, d)
+		}
+		for _, wish := range []queue.Notify{0, queue.NotifyNever, queue.NotifySuccess | queue.NotifyDelay} {
+			to := queue.To("bob@example.net")
+			to[0].Notify = wish
+			w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: to}, "Subject: x\r\n\r\n")
+		}
+		w.pass(time.Second)
+		w.do(queue.OpFail)
+		w.pass(time.Minute)
+		if p := w.peers["a"]; len(p.bodies) != 1 || !strings.Contains(p.bodies[0], "given up by whoever runs the mail gateway") || !strings.Contains(p.bodies[0], "a answered: 451 4.3.0 later") {
+			t.Errorf("%d notices:\n%s", len(p.bodies), strings.Join(p.bodies, "\n"))
+		}
+	})
+}
+
+// TestNoticeGoesHome: a sender without a real domain is told at the address that
+// stands in for it: no upstream could reach the other.
+func TestNoticeGoesHome(t *testing.T) {
+	rs := NewRoutes([]Route{
+		{Name: "a", Senders: []string{"@example.org"}},
+		{Name: "b", DefaultFrom: "ann@example.com", Rewrite: []Rewrite{{"@example.net", "ann@example.com"}}, Senders: []string{"ann@example.com"}},
+	})
+	for from, want := range map[string]string{
+		"root": "ann@example.com", "pi@raspberry": "ann@example.com", "bob@example.org": "bob@example.org",
+		"cy@example.net": "cy@example.net", // who is rewritten can be reached all the same
+	} {
+		if got := rs.home(&queue.Message{ReversePath: from}); got != want {
+			t.Errorf("notices for %s go to %s, want %s", from, got, want)
+		}
+	}
+}
+
+// TestUntil: what a delay notice promises is what happens.
+func TestUntil(t *testing.T) {
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	p := Policy{Expire: 5 * 24 * time.Hour, PolicyHold: 24 * time.Hour}
+	now := Now{Time: noon, Online: 100 * time.Hour}
+	for _, c := range []struct {
+		name string
+		m    queue.Message
+		want time.Time
+	}{
+		{"fresh", queue.Message{Accepted: noon, Online: now.Online}, noon.Add(p.Expire)},
+		{"online for a day", queue.Message{Accepted: noon, Online: now.Online - 24*time.Hour}, noon.Add(4 * 24 * time.Hour)},
+		{"refused by all", queue.Message{Accepted: noon, Online: now.Online, Barred: now.Online - time.Hour}, noon.Add(23 * time.Hour)},
+		{"29 days in a drawer", queue.Message{Accepted: noon.Add(-29 * 24 * time.Hour), Online: now.Online}, noon.Add(24 * time.Hour)},
+		{"overdue", queue.Message{Accepted: noon, Online: 1, Barred: 1}, noon},
+	} {
+		if got := p.until(&c.m, now); c.name != "overdue" && !got.Equal(c.want) || got.Before(noon) {
+			t.Errorf("%s: until %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestContent: what is read of a message for a notice, and no more.
+func TestContent(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		for _, c := range []struct {
+			name, body string
+			full       bool
+			header     string
+			whole      bool
+		}{
+			{"header only", "Subject: x\r\n\r\nbody\r\n", false, "Subject: x\r\n", false},
+			{"all", "Subject: x\r\n\r\nbody\r\n", true, "Subject: x\r\n", true},
+			{"too large", "Subject: x\r\n\r\n" + strings.Repeat("x\r\n", queue.MaxNotice), true, "Subject: x\r\n", false},
+			{"no header", "\r\nbody\r\n", true, "", true},
+			{"nothing but header", "Subject: x\r\n", false, "Subject: x\r\n", false},
+			{"a header that is too long", strings.Repeat("X: y\r\n", maxHeader), false, strings.Repeat("X: y\r\n", maxHeader/6), false},
+		} {
+			w.peers["a"].set(true)
+			id := w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: queue.To("bob@example.net"), Return: queue.Return{Full: c.full}}, c.body)
+			m := w.get(id)
+			header, body := w.d.content(context.Background(), &m)
+			if string(header) != c.header || (body != nil) != c.whole || c.whole && string(body) != c.body {
+				t.Errorf("%s: header of %d octets, body of %d", c.name, len(header), len(body))
+			}
+		}
+	})
+}
 
 // TestNoticeThoughTheRestIsHeld: what failed is told even when the rest of the
 // message cannot be sent.

@@ -13,7 +13,7 @@ import (
 const (
 	maxNotices   = 20 // to one sender
 	noticeWindow = time.Hour
-	maxStorms    = 10_000 // senders remembered
+	maxStorms    = 1000 // senders remembered
 )
 
 // allowance is what a sender may still be sent.
