@@ -96,6 +96,9 @@ func (a *app) printUpstreams(list []admin.Upstream, now time.Time) {
 		if text := limits(u, now); text != "" {
 			ups.add(cell{}, cell{text: text})
 		}
+		for _, text := range blocked(u, now) {
+			ups.add(cell{}, cell{text: text})
+		}
 	}
 	ups.print(a.out)
 }
@@ -119,6 +122,18 @@ func limits(u admin.Upstream, now time.Time) string {
 		text = strings.TrimPrefix(text+fmt.Sprintf("; takes %s at a time", count(n, "connection")), "; ")
 	}
 	return text
+}
+
+// blocked says for which senders the upstream relays nothing, a few of them.
+func blocked(u admin.Upstream, now time.Time) (lines []string) {
+	const most = 3
+	for i, b := range u.Blocked {
+		if i == most {
+			return append(lines, fmt.Sprintf("and nothing for %d more", len(u.Blocked)-most))
+		}
+		lines = append(lines, fmt.Sprintf("relays nothing for %s, asked again in %s: %s", path(b.Sender), span(b.Until.Sub(now)), safe(b.Why)))
+	}
+	return lines
 }
 
 // endpoint is the one in use, or the first of several and how many there are

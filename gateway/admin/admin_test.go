@@ -143,6 +143,25 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+func TestRoute(t *testing.T) {
+	var asked queue.Message
+	r := run(t, func(o *Options) {
+		o.Health = upstreams{{Name: "work", State: "down", Why: "no answer"}, {Name: "home", State: "up"}}
+		o.Route = func(m *queue.Message) ([]Choice, string) {
+			asked = *m
+			return []Choice{{Name: "work", May: true}, {Name: "home", Why: "not yours"}, {Name: "new", May: true, Turn: 1}}, "none"
+		}
+	})
+	m := Question("ann@example.com", "bob@example.net", queue.Content{Authors: []string{"a@b.example", "c@d.example"}, EightBit: true, UTF8: true, RequireTLS: true}, 7)
+	got, err := r.client.Route(t.Context(), m)
+	if err != nil || !reflect.DeepEqual(asked, *m) {
+		t.Fatalf("asked for %+v, %v, want %+v", asked, err, *m)
+	}
+	if len(got.Upstreams) != 3 || got.Upstreams[0].Why != "no answer" || got.Upstreams[1].Why != "not yours" || got.Upstreams[1].Now.State != "up" || got.Upstreams[2].Now != nil || got.NoRoute != "none" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestMessages(t *testing.T) {
 	r := run(t, nil)
 	a, b, c := id(t, "A"), id(t, "B"), id(t, "C")
