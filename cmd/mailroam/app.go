@@ -49,7 +49,7 @@ New here? "mailroam demo" shows it at work, with nothing to configure.`,
 	_ = root.MarkPersistentFlagFilename("config", "toml")
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
-		a.serveCommand(), a.checkCommand(), a.probeCommand(), a.statusCommand(), a.routeCommand(), a.queueCommand(), a.sendTestCommand(),
+		a.serveCommand(), a.checkCommand(), a.probeCommand(), a.statusCommand(), a.routeCommand(), a.explainCommand(), a.queueCommand(), a.sendTestCommand(),
 		a.demoCommand(), a.sinkCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	return root

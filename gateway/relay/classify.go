@@ -92,8 +92,6 @@ func ofSetup(at Stage, r Reply) Scope {
 		return ScopeTemporary
 	case at == Auth:
 		return ScopeAccount
-	case at == StartTLS:
-		return ScopeIdentity // it was offered
 	case at == Hello && (r.Code == 500 || r.Code == 502):
 		return ScopeSession
 	default:

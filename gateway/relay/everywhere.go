@@ -66,7 +66,7 @@ var sayings = []saying{
 	{"a place that may not send", Mail, Dot, 0, orNamed, isPlace, ScopePlace, 0},
 	{"an address on a list", Mail, Dot, 0, orNamed, isListed, ScopePlace, 4 * time.Hour},
 	{"too many logins", Auth, Auth, 4, vague, phrases("too many login", "too many failed", "too many auth", "too many bad auth"), ScopeQuota, time.Hour},
-	{"a limit of mail", Greeting, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount), overLimit, ScopeQuota, 0},
+	{"a limit of mail", Auth, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount), overLimit, ScopeQuota, 0},
 	{"a wait", Mail, Dot, 5, vague, asksToWait, ScopeQuota, 0},
 	{"too many recipients", Rcpt, Dot, 5, vague, phrases("too many recipients", "too many rcpt"), ScopeTemporary, 0},
 	{"an account that is shut", Mail, Dot, 5, orNamed, accountShut, ScopeAccount, 0},

@@ -65,6 +65,9 @@ func (rs Rules) Classify(at Stage, r Reply, err error, rcpt string, now time.Tim
 }
 
 func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning {
+	if at == StartTLS && r.Code/100 == 5 { // it was offered: somebody else may be speaking (RFC 3207 6)
+		return Meaning{Verdict: Next, Scope: ScopeIdentity, Rule: byStage(at, r)}
+	}
 	text := readWords(r.Text)
 	names := rcpt != "" && strings.Contains(text.all, strings.ToLower(rcpt))
 	var m Meaning
@@ -73,7 +76,8 @@ func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning
 	} else {
 		m = everywhere(at, r, text, names)
 	}
-	if m.Scope.passes() {
+	// Before AUTH nobody may have proven who it is that would keep us away.
+	if m.Scope.passes() && at >= Auth {
 		m.Until, _ = askedFor(r.Text, now)
 	}
 	m.Verdict = next(at, r, m.Scope)
@@ -116,7 +120,8 @@ func (rule *Rule) matches(at Stage, r Reply, text string) bool {
 func (rule *Rule) says(at Stage, r Reply, clear bool) Scope {
 	perm := r.Code/100 == 5
 	switch s := rule.Scope; {
-	case at < Mail && s.aboutMail():
+	case at < Mail && s.aboutMail(),
+		at < Auth && perm && (s == ScopeQuota || s == ScopeAccount): // it knows no account yet
 		return ScopeNone
 	case s == ScopeRecipient && at < Rcpt,
 		s == ScopeRecipient && perm && at > Rcpt && !clear, // one of many (RFC 5321 3.3)

@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestExplainReply holds the words to what happens, for each scope.
+func TestExplainReply(t *testing.T) {
+	now := time.Now()
+	cfg := parseGood(t, `
+[[rule]]
+text = ["house full"]
+scope = "quota"
+wait = "90m"
+[[upstream]]
+name = "only"
+urls = ["smtps://smtp.gmail.com"]
+`)
+	for _, c := range []struct {
+		q                                       ReplyQuestion
+		verdict, scope, message, upstream, rule string
+	}{
+		{ReplyQuestion{Profile: "gmail", Stage: "dot", Reply: "550 5.4.5 Daily user sending limit exceeded"}, "next", "quota", "at once, and nothing is held against it", "left alone for 1h, and twice", "gmail: daily limit"},
+		{ReplyQuestion{Stage: "dot", Reply: "550 no"}, "next", "unknown", "a second one that refuses it for good bounces it", "stays in use", "550 in answer to the final dot"},
+		{ReplyQuestion{Config: cfg, Upstream: "only", Stage: "dot", Reply: "550 no"}, "bounce", "unknown", "no other upstream may carry it", "stays in use", "550"},
+		{ReplyQuestion{Config: cfg, Upstream: "only", Stage: "dot", Reply: "550 House full"}, "next", "quota", "nothing is held against it", "left alone for 1h30m", "rule 1 of the config"},
+		{ReplyQuestion{Config: cfg, Upstream: "only", Stage: "mail", Reply: "550 5.7.1 no"}, "next", "sender", "1d later it bounces", "not for this sender", "enhanced code 5.7.1"},
+		{ReplyQuestion{Stage: "rcpt", Reply: "550 5.1.1 no such user"}, "bounce", "recipient", "bounces at once", "stays in use", "enhanced code 5.1.1"},
+		{ReplyQuestion{Stage: "rcpt", Reply: "550 <bob@example.org>: no", Rcpt: "bob@example.org"}, "bounce", "recipient", "bounces at once", "stays in use", "550"},
+		{ReplyQuestion{Stage: "rcpt", Reply: "450 4.2.1 busy"}, "later", "recipient", "would hear the same", "stays in use", "enhanced code 4.2.1"},
+		{ReplyQuestion{Stage: "rcpt", Reply: "451 4.7.1 try again in 5 minutes"}, "next", "temporary", "tried again later", "comes back to it after 5m", "451"},
+		{ReplyQuestion{Stage: "dot", Reply: "552 5.3.4 too big"}, "next", "size", "when all refuse it for good", "stays in use", "enhanced code 5.3.4"},
+		{ReplyQuestion{Stage: "auth", Reply: "535 5.7.8 no"}, "next", "account", "nothing is held against it", "changed password", "535"},
+		{ReplyQuestion{Stage: "dot", Reply: "450 4.7.1 daily limit reached, try again in 2 hours"}, "next", "quota", "at once", "for 2h, as it asks", "the words for"},
+		{ReplyQuestion{Stage: "mail", Reply: "554 5.7.1 Client host [192.0.2.1] blocked using zen.example.org"}, "next", "place", "at once", "in another network at once", "the words for"},
+		{ReplyQuestion{Stage: "mail", Reply: "421 4.3.2 too many connections"}, "next", "connections", "at once", "fewer connections", "the words for"},
+		{ReplyQuestion{Stage: "ehlo", Reply: "550 5.1.1 no such user"}, "next", "policy", "at once", "until a probe", "550"},
+		{ReplyQuestion{Stage: "starttls", Reply: "550 5.4.5 Daily user sending limit exceeded", Profile: "gmail"}, "next", "identity", "at once", "proves who it is", "550"},
+		{ReplyQuestion{Stage: "dot", Reply: "250 2.0.0 taken"}, "delivered", "", "is delivered", "stays in use", "2xx"},
+		{ReplyQuestion{Stage: "dot", Reply: "354 go on"}, "in-doubt", "session", "may have been taken", "left alone", "354"},
+	} {
+		a, err := ExplainReply(c.q, now)
+		if err != nil || len(a.Stages) != 1 {
+			t.Fatalf("%+v: %+v, %v", c.q, a, err)
+		}
+		s := a.Stages[0]
+		if s.Stage != c.q.Stage || s.Verdict != c.verdict || s.Scope != c.scope || !strings.Contains(s.Message, c.message) || !strings.Contains(s.Upstream, c.upstream) || !strings.Contains(s.Rule, c.rule) {
+			t.Errorf("%s at %s: %+v", c.q.Reply, c.q.Stage, s)
+		}
+	}
+	if a, err := ExplainReply(ReplyQuestion{Reply: "550 no"}, now); err != nil || len(a.Stages) != 9 {
+		t.Errorf("%d stages, %v", len(a.Stages), err)
+	}
+}
+
+func TestExplainNobody(t *testing.T) {
+	cfg := parseGood(t, oneUpstream)
+	for what, q := range map[string]ReplyQuestion{
+		"profile": {Profile: "gmial", Reply: "550 no"}, "stage": {Stage: "dots", Reply: "550 no"}, "upstream": {Config: cfg, Upstream: "home", Reply: "550 no"},
+	} {
+		_, err := ExplainReply(q, time.Now())
+		if no, ok := errors.AsType[*ChoiceError](err); !ok || no.What != what || len(no.Have) == 0 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := ExplainReply(ReplyQuestion{Reply: "no such user"}, time.Now()); err == nil {
+		t.Error("what is no reply is explained")
+	}
+}

@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"time"
+
+	"mailroam/gateway/dispatch"
+	"mailroam/gateway/relay"
+	"mailroam/health"
+)
+
+// messageWords says what becomes of a message.
+func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatch.Policy) string {
+	perm := j.Results[0].Last.Permanent()
+	switch {
+	case verdict == "hold":
+		return "it is held until a person decides"
+	case verdict == string(relay.Delivered):
+		return "it is delivered"
+	case verdict == string(relay.Bounce) && (s == relay.ScopeRecipient || s == relay.ScopeMessage):
+		return "it bounces at once: no other upstream would take it either"
+	case verdict == string(relay.Bounce):
+		return "it bounces at once, for no other upstream may carry it"
+	case verdict == string(relay.InDoubt):
+		return "it may have been taken: this upstream alone is asked again, so that no second copy is sent"
+	case verdict == string(relay.Later):
+		return "it waits and is tried again; another upstream would hear the same"
+	case !j.Fault.OK():
+		return "the next upstream gets it at once, and nothing is held against it"
+	case !perm:
+		return "the next upstream gets it at once; while all put it off, it is tried again later"
+	}
+	switch s {
+	case relay.ScopeSender, relay.ScopePolicy:
+		return "the next upstream gets it at once; when all refuse it so, its sender is told, and " + spell(p.PolicyHold) + " later it bounces"
+	case relay.ScopeSize, relay.ScopeMessage:
+		return "the next upstream that might take it gets it at once; it bounces when all refuse it for good"
+	case relay.ScopeUnknown:
+		return "the next upstream gets it at once; a second one that refuses it for good bounces it"
+	}
+	return "the next upstream gets it at once; such a refusal does not count towards a bounce"
+}
+
+// upstreamWords says what becomes of an upstream that was well. after is how it
+// stands then.
+func upstreamWords(m relay.Meaning, j dispatch.Judgement, after health.Status, now time.Time) string {
+	wait := spell(after.Until.Sub(now).Round(time.Second))
+	alone := "it is left alone for " + wait
+	grows := ", and twice as long each time in a row; then one message tries it"
+	switch f := j.Fault; {
+	case j.Sender:
+		return "it stays in use, but not for this sender: for an hour, then twice as long each time, until it takes a recipient from them"
+	case f.OK() && len(j.Refusals) > 0 && (m.Wait > 0 || !m.Until.IsZero()):
+		return "it stays in use; this message comes back to it after " + spell(j.Refusals[0].Until.Sub(now).Round(time.Second))
+	case f.OK() && len(j.Refusals) > 0:
+		return "it stays in use; this message may come back to it later"
+	case f.OK():
+		return "it stays in use"
+	case after.Until.IsZero() && (f.Kind == health.Identity || f.Sign == health.Imposture):
+		return "it gets no mail until a probe shows that it proves who it is"
+	case after.Until.IsZero():
+		return "it gets no mail until a probe shows that it answers as it should"
+	case f.Until.After(now):
+		return alone + ", as it asks; then one message tries it"
+	case f.Kind == health.Account:
+		return "no login is made with this secret for " + wait + ", then an hour, then twice as long each time; a changed password or config is tried at once"
+	case f.Kind == health.Place:
+		return alone + grows + "; in another network at once"
+	case f.Kind == health.Connections:
+		return alone + ", and then gets fewer connections at a time"
+	}
+	return alone + grows
+}
