@@ -93,10 +93,6 @@ func (d *Dispatcher) share(upstream string, names []string, now time.Time) (n in
 	if !d.backlog {
 		n -= n / 2
 	}
-	if d.wished[upstream] { // it is looked for again after a while
-		delete(d.wished, upstream)
-		n, again = n-1, 2*d.config.Hedge
-	}
 	switch atWill, apart := d.budget(upstream, names); {
 	case apart == 0:
 		if n = min(n, atWill-(d.slots[upstream]-d.begun[upstream])); n <= 0 {
@@ -107,6 +103,10 @@ func (d *Dispatcher) share(upstream string, names []string, now time.Time) (n in
 	default:
 		n = 1
 	}
+	if n > 0 && d.wished[upstream] {
+		n, again = n-1, 2*d.config.Hedge // by then the hedge has come or is not wanted
+	}
+	delete(d.wished, upstream)
 	return n, again
 }
 
