@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -366,4 +367,87 @@ func TestReleaseMeansSend(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDelayNotice: who waits for long is told once, whoever asked for it or said
+// nothing, and is served all the same.
+func TestDelayNotice(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		w.edit = func(c *Config) { c.Warn = 4 * time.Hour }
+		w.restart([]string{"a"})
+		p := w.peers["a"]
+		told := func() []string {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return slices.Clone(p.bodies)
+		}
+		p.script = func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath == "" {
+				return nil
+			}
+			return says(relay.Mail, 451, "4.3.0", "later")(0, d)
+		}
+		to := queue.To("bob@example.net", "quiet@example.net")
+		to[1].Notify = queue.NotifyFailure
+		id := w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: to}, "Subject: lunch\r\n\r\n")
+		w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: to[1:]}, "Subject: quiet\r\n\r\n")
+		w.pass(4*time.Hour - time.Minute)
+		if early := told(); len(early) != 0 {
+			t.Fatalf("a notice too early: %s", early[0])
+		}
+		w.pass(20 * time.Hour)
+		notices := told()
+		if len(notices) != 1 {
+			t.Fatalf("%d notices, want one", len(notices))
+		}
+		for _, want := range []string{"Subject: Delayed, still being tried: your message to bob@example.net", "Action: delayed", "Will-Retry-Until: Thu, 06 Jan 2000 00:00"} {
+			if !strings.Contains(notices[0], want) {
+				t.Errorf("the notice lacks %q:\n%s", want, notices[0])
+			}
+		}
+		if strings.Contains(notices[0], "quiet@") {
+			t.Errorf("it tells of who is not asked about:\n%s", notices[0])
+		}
+		if m := w.get(id); m.Warned.IsZero() {
+			t.Error("nobody knows that the sender was told")
+		}
+		p.plays(nil)
+		w.pass(time.Hour)
+		w.wantState(id, queue.Done)
+		w.wantTook(map[string]int{"a": 4})
+	})
+}
+
+// TestRelayedNotice: who asked to hear of success, where the upstream will not
+// tell, hears from us; once, though the disk is full for a while.
+func TestRelayedNotice(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		var full int
+		w.wrap = func(s queue.Session) queue.Session { return failing{s, &full} }
+		w.restart([]string{"a"})
+		to := queue.To("bob@example.net", "cy@example.net")
+		to[0].Notify = queue.NotifySuccess
+		full = 5
+		id := w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: to}, "Subject: lunch\r\n\r\n")
+		w.pass(time.Minute)
+		w.wantState(id, queue.Done)
+		p := w.peers["a"]
+		if len(p.bodies) != 2 || !strings.Contains(p.bodies[1], "Subject: Passed on: your message to bob@example.net") || strings.Contains(p.bodies[1], "cy@") || full != 0 {
+			t.Errorf("after %d more failures: %q", full, p.bodies)
+		}
+	})
+}
+
+// failing is a session whose next settles find the disk full.
+type failing struct {
+	queue.Session
+	full *int
+}
+
+func (f failing) Settle(ctx context.Context, c queue.Claim, o queue.Outcome) error {
+	if *f.full > 0 {
+		*f.full--
+		return queue.ErrFull
+	}
+	return f.Session.Settle(ctx, c, o)
 }
