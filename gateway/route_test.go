@@ -100,3 +100,35 @@ rewrite = { "@example.com" = "acct@gmail.example" }
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestNobodyOffers: what no upstream is able to carry is refused, and does not
+// wait for one that could.
+func TestNobodyOffers(t *testing.T) {
+	took := make(chan sink.Message, 10)
+	addrs := []string{}
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := sink.New(sink.Options{OnMessage: func(m sink.Message) { took <- m }}) // no SMTPUTF8
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(ctx, l) }()
+		t.Cleanup(func() { stop(); <-done })
+		addrs = append(addrs, l.Addr().String())
+	}
+	g, _ := running(t, parsed(t, t.TempDir(), "a", addrs[0], "b", addrs[1]))
+	text := "From: ann@example.com\r\nSubject: Grüße\r\n\r\nhello\r\n"
+	if err := smtp.SendMail(g.Addrs()[0].String(), nil, "ann@example.com", []string{"bob@example.net"}, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-took:
+		if m.From != "" || m.To[0] != "ann@example.com" || !strings.Contains(string(m.Body), "5.6.7") {
+			t.Errorf("from %q to %q: %s", m.From, m.To, m.Body)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("its sender heard nothing")
+	}
+}

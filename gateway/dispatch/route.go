@@ -25,7 +25,8 @@ import (
 // nobody is left to choose, those who may are asked all the same: their refusal,
 // or relay's in their place, is judged like any other and goes back to the
 // sender, who can make the message smaller; waiting for a larger server could
-// take for ever.
+// take for ever. So limits.message never refuses anything by itself: where only
+// that is in the way, the server has the last word.
 type Routes struct {
 	list []Route
 	tag  string
@@ -164,16 +165,6 @@ func (rs Routes) mayAny(m *queue.Message, r *Route) bool {
 		}
 	}
 	return false
-}
-
-// next lists who can take the next step of m: those that may carry it and have
-// a recipient to be asked for.
-func (rs Routes) next(m *queue.Message) []string {
-	names := rs.Eligible(m)
-	if m.InDoubt() == "" {
-		return names
-	}
-	return slices.DeleteFunc(names, func(n string) bool { return len(rs.askable(m, n)) == 0 })
 }
 
 // askable lists the recipients that an upstream may be asked for. One in doubt
