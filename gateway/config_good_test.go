@@ -12,6 +12,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"mailroam/gateway/dispatch"
 	"mailroam/health"
 )
 
@@ -55,6 +56,12 @@ func TestAllIsRead(t *testing.T) {
 hostname = "GW.example.org"
 data_dir = "../../var/mail"
 queue.retry = { initial = "10s", max = "1d" }
+queue.warn = "off"
+queue.policy_hold = "0s"
+queue.in_doubt = "failover"
+queue.content_reject = "hold"
+queue.second_opinion = "never"
+queue.soft_bounce = true
 listen = [{ address = "[::1]:25" }, { address = ":26", allow = ["192.168.1.7/24", "::1", "fd00:1::/48", "::ffff:10.1.2.3"], received = "private" }, { address = "192.168.1.1:587" }]
 [health]
 interval = "1m30s"
@@ -88,6 +95,9 @@ password_command = ["true"]
 `)
 	if c.DataDir != "/var/mail" || c.Queue.RetryInitial != 10*time.Second || c.Queue.RetryMax != day {
 		t.Errorf("data_dir %s, retry %v to %v", c.DataDir, c.Queue.RetryInitial, c.Queue.RetryMax)
+	}
+	if q := c.Queue; q.Warn != 0 || q.PolicyHold != 0 || q.InDoubt != dispatch.FailOver || q.ContentReject != dispatch.HoldContent || q.SecondOpinion != dispatch.NeverAsk || !q.SoftBounce {
+		t.Errorf("queue %+v", q)
 	}
 	if c.Health != (HealthConfig{90 * time.Second, 2500 * time.Millisecond, 3, 0, health.Failback{NetworkChange: true}}) || c.Log != (LogConfig{"json", "debug"}) {
 		t.Errorf("health %+v, log %+v", c.Health, c.Log)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"mailroam/gateway/relay"
+
+	"mailroam/gateway/dispatch"
 )
 
 // schema names the keys of a table, and rule says what one of them holds.
@@ -63,6 +65,14 @@ func (d *decoder) schema() schema {
 			// RFC 5321 4.5.3.1.7: 64 KiB at least.
 			"max_message": size(&c.Queue.MaxMessage, 64<<10, 1<<30),
 			"keep":        duration(&c.Queue.Keep, 0, 365*day),
+			"warn": durationOr(&c.Queue.Warn, time.Minute, 30*day, map[string]func(){
+				"off": func() { c.Queue.Warn = 0 },
+			}),
+			"policy_hold":    duration(&c.Queue.PolicyHold, 0, 30*day),
+			"in_doubt":       choice((*string)(&c.Queue.InDoubt), string(dispatch.SameUpstream), string(dispatch.FailOver), string(dispatch.HoldInDoubt)),
+			"content_reject": choice((*string)(&c.Queue.ContentReject), string(dispatch.BounceContent), string(dispatch.FailOverContent), string(dispatch.HoldContent)),
+			"second_opinion": choice((*string)(&c.Queue.SecondOpinion), string(dispatch.Unattributed), string(dispatch.Always), string(dispatch.NeverAsk)),
+			"soft_bounce":    yesNo(&c.Queue.SoftBounce),
 		}},
 		"health": {table: schema{
 			"interval": duration(&c.Health.Interval, time.Second, 15*time.Minute),
@@ -196,6 +206,16 @@ func texts(to *[]string, example string, checks ...func(string) fault) rule {
 			text(&s, checks...).value(d, key, item)
 			*to = append(*to, s)
 		}
+	}}
+}
+
+func yesNo(to *bool) rule {
+	return rule{value: func(d *decoder, key string, n *node) {
+		if n.kind != aBool {
+			d.problem(n.line, key, "needs true or false, not "+string(n.kind), "without quotes, for example "+lastName(key)+" = true")
+			return
+		}
+		*to = n.text == "true"
 	}}
 }
 
