@@ -327,6 +327,7 @@ func FuzzClassify(f *testing.F) {
 
 // TestBeforeMailNothingBounces sends a million replies.
 func TestBeforeMailNothingBounces(t *testing.T) {
+	t.Parallel()
 	ps := slices.Collect(maps.Values(profiles(t)))
 	random := rand.New(rand.NewPCG(1, 2))
 	tails := []string{
