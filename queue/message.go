@@ -79,7 +79,8 @@ type Message struct {
 // it.
 type Content struct {
 	// Authors are the addresses of the From field (RFC 5322 3.6.2), nil when
-	// there is none that can be read.
+	// there is none. One that is malformed stands in brackets, so that it is
+	// nobody's.
 	Authors   []string `json:"authors,omitempty"`
 	MessageID string   `json:"message_id,omitempty"` // without its brackets
 	EightBit  bool     `json:"eight_bit"`            // holds octets above 127 (RFC 6152)
@@ -95,8 +96,9 @@ type Content struct {
 // Return is what the sender wants to see of the message in a notice (RFC 3461
 // 4.3, 4.4).
 type Return struct {
-	Full  bool   `json:"full,omitempty"`  // all of it, not the header only
-	EnvID string `json:"envid,omitempty"` // as given, in xtext
+	Full   bool   `json:"full,omitempty"`   // all of it
+	Header bool   `json:"header,omitempty"` // the header only, which is also what is returned where nothing was said
+	EnvID  string `json:"envid,omitempty"`  // as given, in xtext
 }
 
 // Notify is of what a sender wants to hear about a recipient (RFC 3461 4.1). Its

@@ -25,7 +25,7 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 	e.int(int64(m.Online))
 	e.str(m.ReversePath)
 	e.int(m.Size)
-	e.flags(m.EightBit, m.Notice, m.UTF8, m.RequireTLS, m.Automatic, m.Return.Full)
+	e.flags(m.EightBit, m.Notice, m.UTF8, m.RequireTLS, m.Automatic, m.Return.Full, m.Return.Header)
 	e.strs(m.Authors)
 	e.str(m.MessageID)
 	e.str(m.Return.EnvID)
@@ -89,9 +89,9 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 		f := d.flags(2)
 		m.EightBit, m.Notice = f&1 != 0, f&2 != 0
 	} else {
-		f := d.flags(6)
+		f := d.flags(7)
 		m.EightBit, m.Notice, m.UTF8, m.RequireTLS = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
-		m.Automatic, m.Return.Full = f&16 != 0, f&32 != 0
+		m.Automatic, m.Return.Full, m.Return.Header = f&16 != 0, f&32 != 0, f&64 != 0
 		m.Authors = list(&d, func(s *string) { *s = d.str() })
 		m.MessageID = d.str()
 		m.Return.EnvID = d.str()

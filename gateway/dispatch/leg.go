@@ -224,8 +224,11 @@ func (t *trip) envelope(ctx context.Context, u string, rcpts []int) (relay.Envel
 	e := relay.Envelope{
 		ReversePath: reversePath, Size: m.Size, EightBit: m.EightBit, UTF8: m.UTF8, RequireTLS: m.RequireTLS, EnvID: m.Return.EnvID,
 	}
-	if m.Return.Full {
+	switch { // as it was given (RFC 3461 5.2.1)
+	case m.Return.Full:
 		e.Ret = "FULL"
+	case m.Return.Header:
+		e.Ret = "HDRS"
 	}
 	for _, i := range rcpts {
 		r := &m.Recipients[i]

@@ -89,6 +89,7 @@ func (p *params) mail(s string, maxMessage int64) *smtp.SMTPError {
 			case "FULL":
 				p.ret.Full = true
 			case "HDRS":
+				p.ret.Header = true
 			default:
 				return badRet
 			}

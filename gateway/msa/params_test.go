@@ -34,7 +34,7 @@ func TestParams(t *testing.T) {
 		{"SMTPUTF8 with a value", "MAIL SMTPUTF8=1", malformed, params{}},
 		{"SMTPUTF8 with an empty value", "MAIL SMTPUTF8=", malformed, params{}},
 		{"SMTPUTF8 twice", "MAIL SMTPUTF8 SMTPUTF8", malformed, params{}},
-		{"RET=HDRS", "MAIL RET=hdrs", "", params{extended: true}},
+		{"RET=HDRS", "MAIL RET=hdrs", "", params{extended: true, ret: queue.Return{Header: true}}},
 		{"RET of something", "MAIL RET=SOME", malformed, params{}},
 		{"RET of nothing", "MAIL RET", malformed, params{}},
 		{"RET twice", "MAIL RET=FULL RET=FULL", malformed, params{}},
