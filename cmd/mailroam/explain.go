@@ -58,6 +58,13 @@ end of the message). Quote the reply as the log has it, on one line or on more.`
 	f.StringVar(&q.Rcpt, "rcpt", "", "the `address` of the recipient, which a text may name")
 	f.BoolVar(&profiles, "profiles", false, "list the providers that are known")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
+	_ = c.RegisterFlagCompletionFunc("profile", func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+		list, _ := gateway.ListProfiles()
+		for _, p := range list {
+			names = append(names, p.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 
