@@ -108,7 +108,11 @@ func (a *app) printUpstreams(list []admin.Upstream, now time.Time) {
 func limits(u admin.Upstream, now time.Time) string {
 	var parts []string
 	for _, b := range u.Budget {
-		part := fmt.Sprintf("%d of %d a %s", b.Left, b.Limit, b.Per)
+		article := "a"
+		if b.Per == "hour" {
+			article = "an"
+		}
+		part := fmt.Sprintf("%d of %d %s %s", b.Left, b.Limit, article, b.Per)
 		if !b.More.IsZero() {
 			part += " (more in " + span(b.More.Sub(now)) + ")"
 		}

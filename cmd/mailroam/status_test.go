@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
@@ -61,6 +62,41 @@ listening  127.0.0.1:2525
 		if n := utf8.RuneCountInString(line); n > 100 {
 			t.Errorf("%d columns: %s", n, line)
 		}
+	}
+}
+
+// What is left of the limits stands below each upstream that has some.
+func TestStatusLimits(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := statusLike(t, now)
+	s.Advice = []string{"3 messages are refused by every upstream that may send them, for their senders or by policy."}
+	s.Queue.Barred = 3
+	s.Upstreams = s.Upstreams[:2]
+	budget := func(u *admin.Upstream, text string) {
+		if err := json.Unmarshal([]byte(text), &u.Budget); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work, home := &s.Upstreams[0], &s.Upstreams[1]
+	work.State, work.Why = "limited", "500 of 500 recipients in an hour are used, as limits.per_hour in the config has it"
+	budget(work, `[{"per": "minute", "limit": 30, "left": 30}, {"per": "hour", "limit": 500, "left": 0, "more": "2026-03-01T12:23:00Z"}, {"per": "day", "limit": 2000, "left": 1412}]`)
+	budget(home, `[{"per": "minute", "limit": 30, "left": 12}, {"per": "hour", "limit": 500, "left": 412}, {"per": "day", "limit": 2000, "left": 1912}]`)
+	home.Learned.Connections = 3
+	var out bytes.Buffer
+	(&app{out: &out, program: "mailroam"}).printStatus(s, now)
+	want := `3 messages are refused by every upstream that may send them, for their senders or by policy.
+
+UPSTREAM  STATE    FOR  ENDPOINT                         LAST GOOD  NEXT PROBE
+work      limited  5m   smtp-relay.work.example.com:587  6m ago     in 1.5s
+          500 of 500 recipients in an hour are used, as limits.per_hour in the config has it
+          left: 30 of 30 a minute, 0 of 500 an hour (more in 23m), 1412 of 2000 a day
+home      up       5m   smtp.example.net:465             12s ago    in 14m
+          left: 12 of 30 a minute, 412 of 500 an hour, 1912 of 2000 a day; takes 3 connections at a time
+
+queue      2 queued, 0 leased, 0 held, 0 in doubt, 5 done; 1.5 kB, 3 refused by all, the oldest 1m old
+`
+	if got := out.String(); !strings.HasPrefix(got, want) {
+		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
 }
 

@@ -399,3 +399,40 @@ func FuzzSelection(f *testing.F) {
 		}
 	})
 }
+
+// Who has mail tried again may have mended an upstream; who holds or drops it has
+// not.
+func TestRetryAsksUpstreams(t *testing.T) {
+	retries := 0
+	r := run(t, func(o *Options) { o.Retry = func() { retries++ } })
+	r.add(t, id(t, "A"), "ann@example.org", "bob@example.net")
+	for i, c := range []struct {
+		verb queue.Verb
+		want int
+	}{{queue.OpRetry, 1}, {queue.OpHold, 1}, {queue.OpRetry, 1}, {queue.OpRelease, 2}, {queue.OpDrop, 2}} {
+		r.apply(t, c.verb, Selection{All: true})
+		if retries != c.want {
+			t.Errorf("%d: after %s %d times, want %d", i, c.verb, retries, c.want)
+		}
+	}
+}
+
+// Mail that all refuse comes before all other advice.
+func TestStatusOfBarredMail(t *testing.T) {
+	r := run(t, func(o *Options) { o.PolicyHold = func() time.Duration { return 24 * time.Hour } })
+	r.add(t, id(t, "A"), "ann@example.org", "bob@example.net")
+	request := queue.ClaimRequest{Lanes: []queue.LaneRequest{{Lane: "work", Upstream: "work"}}, Slots: map[string]int{"work": 1}}
+	cs, err := r.session.Claim(t.Context(), request)
+	if err != nil || len(cs) != 1 {
+		t.Fatalf("%v, %v", cs, err)
+	}
+	now := time.Now().UTC()
+	o := queue.Outcome{Filing: queue.Filing{Lane: "work", Due: now.Add(time.Hour), Age: now.Add(time.Hour)}, Barred: time.Hour, At: now}
+	if err := r.session.Settle(t.Context(), cs[0], o); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.client.Status(t.Context())
+	if err != nil || s.Queue.Barred != 1 || len(s.Advice) == 0 || !strings.HasPrefix(s.Advice[0], "1 message is refused by every upstream") || !strings.Contains(s.Advice[0], "after 1d online") {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -35,11 +35,7 @@ func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, 
 		if !online || c.Offered(list) >= 0 {
 			continue
 		}
-		works := "No upstream works: mail"
-		if of := c.Of(chains); of != "" {
-			works = "No upstream works for mail" + of + ": it"
-		}
-		advice = append(advice, works+" waits on disk and leaves by itself when one is back.")
+		advice = append(advice, c.Waits(chains, list))
 		for _, name := range c.Upstreams {
 			waiting[name] = true
 		}

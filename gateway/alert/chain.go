@@ -53,6 +53,24 @@ func (c Chain) Of(all []Chain) string {
 	return " from " + listing(c.Senders)
 }
 
+// Waits says that no upstream takes the mail of the chain now, and what becomes
+// of it.
+func (c Chain) Waits(all []Chain, list []health.Status) string {
+	cause, leaves := "No upstream works", "when one is back"
+	ours := !slices.ContainsFunc(c.Upstreams, func(name string) bool {
+		u, _ := find(list, name)
+		return u.State != health.Limited
+	})
+	if ours {
+		cause, leaves = "The limits in the config are used up", "as they allow"
+	}
+	mail := ": mail"
+	if of := c.Of(all); of != "" {
+		mail = " for mail" + of + ": it"
+	}
+	return cause + mail + " waits on disk and leaves by itself " + leaves + "."
+}
+
 // Running says on which choice the mail runs that would rather take the named
 // upstream, "" when there is none that passes it over.
 func Running(name string, chains []Chain, list []health.Status) string {

@@ -119,10 +119,7 @@ func (v View) secondChoice(first string) condition {
 }
 
 func (v View) allDown(c Chain, down time.Duration) condition {
-	text := fmt.Sprintf("No upstream works for mail%s: it waits on disk and leaves by itself when one is back.", c.Of(v.Chains))
-	if c.Of(v.Chains) == "" {
-		text = "No upstream works: mail waits on disk and leaves by itself when one is back."
-	}
+	text := c.Waits(v.Chains, v.Upstreams)
 	var since time.Time // the last one's
 	for _, name := range c.Upstreams {
 		u, _ := find(v.Upstreams, name)

@@ -91,6 +91,16 @@ func TestConditions(t *testing.T) {
 		{"a dead password", view(up("work"), locked("home")), []string{`credentials home "home" refuses our login: 535 5.7.8 no. Correct username`}},
 		{"a dead password, and second choice", view(locked("work"), up("home")), []string{`second-choice work choice 2, "home"`, `credentials work `}},
 		{"a used-up quota", view(up("work"), is("home", health.Cooling, "452 daily limit", health.Quota)), []string{`quota home 452 daily limit`}},
+		{"our own limit", view(is("work", health.Limited, "500 of 500 recipients in an hour are used", health.None), up("home")), []string{
+			`second-choice work "work" is limited for 1m0s: 500 of 500 recipients in an hour are used. That is a limit of your own, not the provider's`,
+		}},
+		{"our own limits, all", view(is("work", health.Limited, "500 of 500 recipients in an hour are used", health.None)), []string{`all-down work The limits in the config are used up: mail waits on disk and leaves by itself as they allow. "work" is limited for 1m0s: 500 of 500`}},
+		{"refused by all", with(view(up("work")), func(v *View) { v.Queue.Barred, v.PolicyHold = 3, 24*time.Hour }), []string{
+			"refused  3 messages are refused by every upstream that may send them, for their senders or by policy. They wait for another network, password or config, and come back to their senders after 1d online (queue.policy_hold). `mailroam queue show`",
+		}},
+		{"held", with(view(up("work")), func(v *View) { v.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
+			"held  Held until you decide: 1 message. Of the newest: no upstream may send for <x@example.net>. See",
+		}},
 		{"in doubt", with(view(up("work")), func(v *View) { v.Queue = queue.Stats{InDoubt: 3} }), []string{`in-doubt  In doubt: 3.`}},
 		{"a full disk", with(view(up("work")), func(v *View) { v.Disk = "the disk is full" }), []string{`disk  the disk is full`}},
 		// An upstream that is for others is no second choice, and their
@@ -124,6 +134,18 @@ func TestConditions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestBarred(t *testing.T) {
+	if got := Barred(1, 90*time.Minute); !strings.HasPrefix(got, "1 message is refused by every upstream that may send it, for its sender or by policy. It waits for") ||
+		!strings.Contains(got, "comes back to its sender after 1h30m online") {
+		t.Error(got)
+	}
+	for want, d := range map[string]time.Duration{"1d": 24 * time.Hour, "2h": 2 * time.Hour, "30m": 30 * time.Minute, "45s": 45 * time.Second, "0s": 0, "10m30s": 630 * time.Second} {
+		if got := span(d); got != want {
+			t.Errorf("%v is %q", d, got)
+		}
 	}
 }
 
@@ -167,6 +189,9 @@ func TestLedger(t *testing.T) {
 		return v
 	}
 	doubt := func(n int) View { v := view(up("work")); v.Queue.InDoubt = n; return v }
+	refused := func(n int) View { v := view(up("work")); v.Queue.Barred = n; return v }
+	stuck := func(n int) View { v := view(up("work")); v.Stuck = n; return v }
+	paced := view(is("work", health.Limited, "30 of 30", health.None), up("home"))
 	quota := is("work", health.Cooling, "452", health.Quota)
 	both, second, none := view(up("work"), up("home")), view(down("work"), up("home")), view(down("work"), down("home"))
 	for _, tt := range []struct {
@@ -180,6 +205,19 @@ func TestLedger(t *testing.T) {
 			{after: 12 * time.Second, view: second},
 			{after: 5 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
 			{after: 6 * m, view: both},
+		}},
+		{"a limit of a minute sets the pace, one of an hour is news", []step{
+			{view: passed(paced, "work", 0)},
+			{after: 61 * time.Second, view: passed(paced, "work", 0)},
+			{after: 2 * m, view: paced, news: "second-choice:work", tell: "second-choice:work"},
+			{after: 50 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
+		}},
+		{"refused by all, and held", []step{
+			{view: refused(2), news: "refused:", tell: "refused:"},
+			{after: m, view: portal(refused(2))},
+			{after: 2 * m, view: refused(0), news: "-refused:", tell: "-refused:"},
+			{after: 3 * m, view: stuck(1), news: "held:", tell: "held:"},
+			{after: 4 * m, view: stuck(0), news: "-held:", tell: "-held:"},
 		}},
 		{"a blip that mail met is", []step{
 			{view: passed(second, "work", -2*m)}, // for a reason of its own

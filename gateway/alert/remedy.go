@@ -82,7 +82,7 @@ func Remedy(u health.Status) string {
 	case "up":
 		return "Nothing to do."
 	case health.Limited:
-		return "That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more." + again
+		return "That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more." + strings.Replace(again, "It is tried again", "It is used again", 1)
 	}
 	return "It is used again by itself when it answers; if it should answer now, check its urls and this network."
 }
