@@ -136,6 +136,19 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%.0fd", d.Hours()/24)
 }
 
+// days writes a duration as the configuration does.
+func days(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return strings.Replace(text, "h0m", "h", 1)
+}
+
 // clock writes a moment in local time, with the day where it is another one.
 func clock(t, now time.Time) string {
 	t, now = t.Local(), now.Local()

@@ -30,6 +30,14 @@ func TestSpan(t *testing.T) {
 	}
 }
 
+func TestDays(t *testing.T) {
+	for d, want := range map[time.Duration]string{24 * time.Hour: "1d", 90 * time.Minute: "1h30m", 2 * time.Hour: "2h", time.Second: "1s", 36 * time.Hour: "36h"} {
+		if got := days(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
+
 func TestOctets(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1500: "1.5 kB", 25 << 20: "26.2 MB"} {
 		if got := octets(n); got != want {
@@ -118,13 +126,16 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	m := queue.Message{
 		ID: queue.NewID(), State: queue.Held, Accepted: now, ReversePath: evil, Held: queue.Hold{Reason: evil, Since: now},
 		Client:     queue.Client{Addr: evil, Helo: evil},
-		Recipients: []queue.Recipient{{Address: evil, Doubt: &queue.Doubt{Upstream: evil, At: now}, Last: queue.Answer{Upstream: evil, Text: evil, Enhanced: evil, At: now}}},
-		Attempts:   []queue.Attempt{{At: now, Upstream: evil, Endpoint: evil, Text: evil, Why: evil}},
+		Content:    queue.Content{Authors: []string{evil}, MessageID: evil},
+		Return:     queue.Return{EnvID: evil},
+		Barred:     1,
+		Recipients: []queue.Recipient{{Address: evil, ORcpt: evil, Doubt: &queue.Doubt{Upstream: evil, At: now}, Last: queue.Answer{Upstream: evil, Text: evil, Enhanced: evil, At: now}, Said: []queue.Answer{{Upstream: "b", Text: evil}}}, {}},
+		Attempts:   []queue.Attempt{{At: now, Upstream: evil, Endpoint: evil, Text: evil, Why: evil, Rule: evil, Rcpts: []int{0}}},
 		Refusals:   []queue.Refusal{{Upstream: evil, Answer: queue.Answer{Text: evil}}},
 	}
 	var b bytes.Buffer
 	a := &app{out: &b, err: &b, program: "mailroam"}
-	a.showMessage(m, now)
+	a.showMessage(m, time.Hour, now)
 	a.listTable([]queue.Message{m}, now).print(&b)
 	if strings.ContainsAny(b.String(), "\x1b\x07\r\u202e\u009b") {
 		t.Errorf("%q", b.String())

@@ -22,9 +22,11 @@ func (a *app) queueCommand() *cobra.Command {
 		Use:   "queue",
 		Short: "See and change the mail that is queued",
 		Long: `See and change the mail that is queued. All commands choose messages the same
-way: by any unambiguous parts of their IDs, or by --from, --to, --state and
---older, of which all must match; --all means every unfinished message.`,
-		Example: "  mailroam queue list --state queued,held",
+way: by any unambiguous parts of their IDs, or by --from, --to, --message-id,
+--state and --older, of which all must match; --all means every unfinished
+message. Finished ones can be found with --state done for as long as queue.keep
+says.`,
+		Example: "  mailroam queue list --state queued,held\n  mailroam queue show --state done --message-id 20260701.4@example.com",
 		RunE:    group,
 	}
 	c.AddCommand(a.queueListCommand(), a.queueShowCommand(), a.queueHoldCommand(), a.queueReleaseCommand(),
@@ -34,10 +36,11 @@ way: by any unambiguous parts of their IDs, or by --from, --to, --state and
 
 // selector is the filter that all queue commands share.
 type selector struct {
-	all      bool
-	from, to string
-	states   []string
-	older    age
+	all       bool
+	from, to  string
+	messageID string
+	states    []string
+	older     age
 }
 
 // inDoubt is not a state of its own for the store, but it is for people.
@@ -51,6 +54,7 @@ func (s *selector) bind(c *cobra.Command) {
 	f.BoolVar(&s.all, "all", false, "every unfinished message")
 	f.StringVar(&s.from, "from", "", "`part` of the sender's address; '<>' for notices")
 	f.StringVar(&s.to, "to", "", "`part` of a recipient's address")
+	f.StringVar(&s.messageID, "message-id", "", "`part` of the Message-ID")
 	f.StringSliceVar(&s.states, "state", nil, "`state`: "+strings.Join(stateNames, ", "))
 	f.Var(&s.older, "older", "accepted at least this `long` ago (90s, 15m, 2h, 3d)")
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames, cobra.ShellCompDirectiveNoFileComp))
@@ -58,7 +62,7 @@ func (s *selector) bind(c *cobra.Command) {
 
 // selection is what the flags and operands of c say.
 func (s *selector) selection(c *cobra.Command, ids []string) (admin.Selection, error) {
-	sel := admin.Selection{IDs: ids, All: s.all, From: s.from, To: s.to}
+	sel := admin.Selection{IDs: ids, All: s.all, From: s.from, To: s.to, MessageID: strings.Trim(s.messageID, "<>")}
 	for _, id := range ids {
 		if !looksLikeID(id) {
 			return sel, usage(c, "%q is no part of a message ID, which is made of letters and digits", queue.Printable(id, 64))
@@ -78,6 +82,15 @@ func (s *selector) selection(c *cobra.Command, ids []string) (admin.Selection, e
 		sel.Before = time.Now().Add(-time.Duration(s.older))
 	}
 	return sel, nil
+}
+
+// noMatch says that nothing was found, and where else it may be: who looks for a
+// message seldom knows how far it is.
+func (a *app) noMatch(sel admin.Selection) {
+	fmt.Fprintln(a.out, "No message matches.")
+	if len(sel.IDs) == 0 && len(sel.States) == 0 && !sel.Doubt && sel.Narrow() {
+		fmt.Fprintln(a.out, "Only unfinished ones were looked at; for the finished ones add --state done.")
+	}
 }
 
 func looksLikeID(s string) bool {

@@ -17,7 +17,7 @@ func (a *app) queueListCommand() *cobra.Command {
 		Short: "List messages, newest first",
 		Long: `List messages, newest first: the unfinished ones, unless --state done asks for
 those that are finished. It works on a stopped gateway too.`,
-		Example: "  mailroam queue list\n  mailroam queue list --state held --json",
+		Example: "  mailroam queue list\n  mailroam queue list --state held --json\n  mailroam queue list --state done --to bob@example.net",
 		RunE: func(c *cobra.Command, args []string) error {
 			sel, err := s.selection(c, args)
 			if err != nil {
@@ -44,7 +44,7 @@ those that are finished. It works on a stopped gateway too.`,
 			}
 			if len(ms) == 0 {
 				if sel.Narrow() {
-					fmt.Fprintln(a.out, "No message matches.")
+					a.noMatch(sel)
 				} else {
 					fmt.Fprintln(a.out, "The queue is empty.")
 				}
@@ -75,6 +75,8 @@ func stateCell(m queue.Message) cell {
 		return cell{"held", red}
 	case m.InDoubt() != "":
 		return cell{string(m.State) + ", in doubt", yellow}
+	case m.Barred != 0:
+		return cell{string(m.State) + ", refused by all", red}
 	case m.State == queue.Done:
 		return cell{ending(m), green}
 	}
@@ -143,16 +145,17 @@ func upstreamOf(m queue.Message) string {
 
 // row is one message in `queue list --json`: others build on these names.
 type row struct {
-	ID       queue.ID    `json:"id"`
-	State    queue.State `json:"state"`
-	From     string      `json:"from"`
-	To       []rowRcpt   `json:"to"`
-	Size     int64       `json:"size"`
-	Accepted time.Time   `json:"accepted"`
-	Due      *time.Time  `json:"due"` // null when nothing is due
-	Upstream string      `json:"upstream"`
-	Attempts int         `json:"attempts"`
-	Last     string      `json:"last"`
+	ID        queue.ID    `json:"id"`
+	State     queue.State `json:"state"`
+	From      string      `json:"from"`
+	To        []rowRcpt   `json:"to"`
+	Size      int64       `json:"size"`
+	MessageID string      `json:"message_id,omitempty"`
+	Accepted  time.Time   `json:"accepted"`
+	Due       *time.Time  `json:"due"` // null when nothing is due
+	Upstream  string      `json:"upstream"`
+	Attempts  int         `json:"attempts"`
+	Last      string      `json:"last"`
 }
 
 type rowRcpt struct {
@@ -162,7 +165,7 @@ type rowRcpt struct {
 
 func rowOf(m queue.Message) row {
 	r := row{
-		ID: m.ID, State: m.State, From: m.ReversePath, To: []rowRcpt{}, Size: m.Size, Accepted: m.Accepted,
+		ID: m.ID, State: m.State, From: m.ReversePath, To: []rowRcpt{}, Size: m.Size, MessageID: m.MessageID, Accepted: m.Accepted,
 		Upstream: upstreamOf(m), Attempts: attempts(m), Last: lastAnswer(m),
 	}
 	if !m.Due.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,10 @@ is shown too. It works on a stopped gateway.`,
 			if !sel.All && !sel.Narrow() {
 				return noneMeant(c)
 			}
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
 			desk, done, err := a.desk(c.Context())
 			if err != nil {
 				return err
@@ -47,13 +52,13 @@ is shown too. It works on a stopped gateway.`,
 				return printJSON(a.out, ms)
 			}
 			if len(ms) == 0 {
-				fmt.Fprintln(a.out, "No message matches.")
+				a.noMatch(sel)
 			}
 			for i, m := range ms {
 				if i > 0 {
 					fmt.Fprintln(a.out)
 				}
-				a.showMessage(m, time.Now())
+				a.showMessage(m, cfg.Queue.PolicyHold, time.Now())
 				if err := a.showNotice(c.Context(), desk, m); err != nil {
 					return err
 				}
@@ -68,17 +73,36 @@ is shown too. It works on a stopped gateway.`,
 
 // noneMeant refuses to act on everything by accident.
 func noneMeant(c *cobra.Command) error {
-	return usage(c, "say which messages: IDs, --from, --to, --state or --older, or --all for every one")
+	return usage(c, "say which messages: IDs, --from, --to, --message-id, --state or --older, or --all for every one")
 }
 
-func (a *app) showMessage(m queue.Message, now time.Time) {
+func (a *app) showMessage(m queue.Message, hold time.Duration, now time.Time) {
 	state := stateCell(m)
 	fmt.Fprintf(a.out, "%s  %s\n", a.colour.in(bold, m.ID.String()), a.colour.in(state.style, state.text))
-	facts := table{colour: a.colour, indent: "  "}
-	fact := func(name, text string) { facts.add(cell{name, dim}, cell{text: text}) }
+	a.facts(m, hold, now).print(a.out)
+	a.standing(m, now).print(a.out)
+	a.timeline(m, now).print(a.out)
+}
+
+// facts is what is known of the message as a whole.
+func (a *app) facts(m queue.Message, hold time.Duration, now time.Time) *table {
+	t := &table{colour: a.colour, indent: "  "}
+	fact := func(name, text string) { t.add(cell{name, dim}, cell{text: text}) }
 	fact("from", sender(m))
+	if len(m.Authors) > 0 && !slices.Equal(m.Authors, []string{m.ReversePath}) {
+		fact("author", safe(strings.Join(m.Authors, ", ")))
+	}
+	if m.MessageID != "" {
+		fact("message-id", "<"+safe(m.MessageID)+">")
+	}
 	fact("accepted", ago(m.Accepted, now)+client(m))
 	fact("size", octets(m.Size))
+	if n := needs(m); n != "" {
+		fact("needs", n)
+	}
+	if r := wishes(m); r != "" {
+		fact("notices", r)
+	}
 	switch m.State {
 	case queue.Queued:
 		fact("next try", nextTry(m, now))
@@ -88,17 +112,88 @@ func (a *app) showMessage(m queue.Message, now time.Time) {
 	case queue.Done:
 		fact("ended", ago(m.Ended, now))
 	}
+	if m.Barred != 0 {
+		fact("refused", "by all that may send it, for its sender or by their policy, since "+ago(barredSince(m), now))
+		fact("", fmt.Sprintf("if nothing changes, its sender gets it back after %s online from then (queue.policy_hold)", days(hold)))
+		fact("", "when it is mended: "+a.command("queue", "retry", m.ID.String())+"   give it up now: "+a.command("queue", "fail", m.ID.String()))
+	}
 	for _, r := range m.Refusals {
 		fact("refused", fmt.Sprintf("by %s until %s: %s", safe(r.Upstream), clock(r.Until, now), reply(r.Answer.Code, r.Answer.Enhanced, r.Answer.Text)))
 	}
-	facts.print(a.out)
+	return t
+}
 
-	to := table{colour: a.colour, indent: "  "}
-	for _, r := range m.Recipients {
-		to.add(cell{"to", dim}, cell{text: safe(r.Address)}, rcptCell(r), cell{text: answered(r, now)})
+// needs is what not every upstream can do for it.
+func needs(m queue.Message) string {
+	var list []string
+	if m.UTF8 {
+		list = append(list, "SMTPUTF8: an address or the header is beyond ASCII")
 	}
-	to.print(a.out)
-	a.timeline(m.Attempts, now).print(a.out)
+	if m.RequireTLS {
+		list = append(list, "REQUIRETLS: verified TLS all the way")
+	}
+	return strings.Join(list, "; ")
+}
+
+// wishes is what its sender asked for, and was told already.
+func wishes(m queue.Message) string {
+	var list []string
+	if m.Return.Full {
+		list = append(list, "all of it comes back in one (RET=FULL)")
+	}
+	if id := m.Return.EnvID; id != "" {
+		list = append(list, "it is called "+safe(id)+" there (ENVID)")
+	}
+	told := func(r queue.Recipient) bool { return r.Notify.Wants(queue.NotifyDelay) }
+	if !m.Warned.IsZero() && slices.ContainsFunc(m.Recipients, told) {
+		list = append(list, "told of the delay at "+m.Warned.Local().Format("2006-01-02 15:04:05"))
+	}
+	return strings.Join(list, "; ")
+}
+
+// barredSince is by the clock what the store keeps by time online.
+func barredSince(m queue.Message) time.Time {
+	since := m.Warned
+	for _, at := range slices.Backward(m.Attempts) {
+		switch at.Scope {
+		case "sender", "policy", "place":
+			since = at.At
+		}
+	}
+	if since.IsZero() {
+		return m.Accepted
+	}
+	return since
+}
+
+// standing is where each recipient is: what decided, or was said last, and what
+// every other upstream said.
+func (a *app) standing(m queue.Message, now time.Time) *table {
+	t := &table{colour: a.colour, indent: "  "}
+	for _, r := range m.Recipients {
+		t.add(cell{"to", dim}, cell{text: safe(r.Address)}, rcptCell(r), cell{text: answered(r, now)})
+		for _, s := range r.Said {
+			if s.Upstream != r.Last.Upstream {
+				t.add(cell{}, cell{}, cell{}, cell{text: safe(s.Upstream) + ": " + reply(s.Code, s.Enhanced, s.Text)})
+			}
+		}
+		if asked := asked(r); asked != "" {
+			t.add(cell{}, cell{}, cell{}, cell{asked, dim})
+		}
+	}
+	return t
+}
+
+// asked is what the sender wants to hear about a recipient (RFC 3461).
+func asked(r queue.Recipient) string {
+	var list []string
+	if r.Notify != 0 {
+		list = append(list, "asked for NOTIFY="+r.Notify.String())
+	}
+	if r.ORcpt != "" {
+		list = append(list, "ORCPT="+safe(r.ORcpt))
+	}
+	return strings.Join(list, " ")
 }
 
 func client(m queue.Message) string {
@@ -132,22 +227,36 @@ func answered(r queue.Recipient, now time.Time) string {
 		text = safe(r.Last.Upstream) + ": " + text
 	}
 	if r.Doubt != nil {
-		text = fmt.Sprintf("%s may have it since %s, so it is asked first. %s", safe(r.Doubt.Upstream), clock(r.Doubt.At, now), text)
+		text = fmt.Sprintf("%s may have it since %s, so it is asked first: %s. %s", safe(r.Doubt.Upstream), clock(r.Doubt.At, now), evidence(*r.Doubt), text)
 	}
 	return text
 }
 
+// evidence is how likely it is that an upstream has what it did not confirm.
+func evidence(d queue.Doubt) string {
+	switch {
+	case d.Crash:
+		return "mailroam was stopped before the answer came"
+	case d.Unacked:
+		return "its machine did not even acknowledge the end of it, so probably not"
+	default:
+		return "all of it was sent, and no answer came"
+	}
+}
+
 // timeline is every stored attempt: when, where, how far, what was said, and
 // why the next step was chosen.
-func (a *app) timeline(attempts []queue.Attempt, now time.Time) *table {
+func (a *app) timeline(m queue.Message, now time.Time) *table {
 	t := &table{colour: a.colour, indent: "  "}
-	if len(attempts) == 0 {
+	if len(m.Attempts) == 0 {
 		return t
 	}
 	t.add(cell{})
 	t.heading("TIME", "UPSTREAM", "STAGE", "TOOK", "VERDICT", "REPLY", "WHY")
-	for _, at := range attempts {
-		t.add(attemptCells(at, now)...)
+	for _, at := range m.Attempts {
+		cells := attemptCells(at, now)
+		cells[4].text += whom(m, at.Rcpts)
+		t.add(cells...)
 	}
 	return t
 }
@@ -167,6 +276,10 @@ func attemptCells(at queue.Attempt, now time.Time) []cell {
 	if at.Endpoint != "" {
 		where += " (" + at.Endpoint + ")"
 	}
+	why := safe(at.Why)
+	if at.Rule != "" {
+		why += " [" + safe(at.Rule) + "]"
+	}
 	return []cell{
 		{text: clock(at.At, now)},
 		{text: safe(where)},
@@ -174,8 +287,19 @@ func attemptCells(at queue.Attempt, now time.Time) []cell {
 		{text: span(at.Took)},
 		verdict,
 		{text: reply(at.Code, at.Enhanced, at.Text)},
-		{text: safe(at.Why)},
+		{text: why},
 	}
+}
+
+// whom says which recipients an attempt is about, where that is not all.
+func whom(m queue.Message, rcpts []int) string {
+	if rcpts == nil || len(rcpts) == len(m.Recipients) {
+		return ""
+	}
+	if len(rcpts) == 1 && rcpts[0] >= 0 && rcpts[0] < len(m.Recipients) {
+		return " for " + safe(m.Recipients[rcpts[0]].Address)
+	}
+	return fmt.Sprintf(" for %d of %d", len(rcpts), len(m.Recipients))
 }
 
 // maxNotice bounds what is shown of a held notice.

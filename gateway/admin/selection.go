@@ -40,18 +40,19 @@ func (e *IDError) Unwrap() error { return e.Err }
 // Selection is the one filter of all queue commands. All set fields must
 // match; its zero value selects every unfinished message, and acts on none.
 type Selection struct {
-	IDs    []string // any unambiguous parts of IDs
-	All    bool     // says that every message is really meant
-	From   string   // part of the reverse-path, "<>" for the null one
-	To     string   // part of a recipient's address
-	States []queue.State
-	Doubt  bool // only mail in doubt
-	Before time.Time
+	IDs       []string // any unambiguous parts of IDs
+	All       bool     // says that every message is really meant
+	From      string   // part of the reverse-path, "<>" for the null one
+	To        string   // part of a recipient's address
+	MessageID string   // part of the Message-ID
+	States    []queue.State
+	Doubt     bool // only mail in doubt
+	Before    time.Time
 }
 
 // Narrow says that something was asked for beyond "all".
 func (s Selection) Narrow() bool {
-	return len(s.IDs) > 0 || s.From != "" || s.To != "" || len(s.States) > 0 || s.Doubt || !s.Before.IsZero()
+	return len(s.IDs) > 0 || s.From != "" || s.To != "" || s.MessageID != "" || len(s.States) > 0 || s.Doubt || !s.Before.IsZero()
 }
 
 func (s Selection) query() url.Values {
@@ -69,6 +70,7 @@ func (s Selection) query() url.Values {
 	}
 	set("from", s.From)
 	set("to", s.To)
+	set("message_id", s.MessageID)
 	if s.All {
 		set("all", "true")
 	}
@@ -97,6 +99,8 @@ func parseSelection(q url.Values) (s Selection, err error) {
 			s.From = value
 		case "to":
 			s.To = value
+		case "message_id":
+			s.MessageID = value
 		case "all":
 			s.All, err = strconv.ParseBool(value)
 		case "doubt":
@@ -122,7 +126,7 @@ var allStates = []queue.State{queue.Queued, queue.Leased, queue.Held, queue.Done
 
 // resolve turns a selection into the store's filter, parts of IDs into IDs.
 func resolve(ctx context.Context, store queue.Store, s Selection) (queue.Filter, error) {
-	f := queue.Filter{States: s.States, Doubt: s.Doubt, From: s.From, To: s.To, Before: s.Before}
+	f := queue.Filter{States: s.States, Doubt: s.Doubt, From: s.From, To: s.To, MessageID: s.MessageID, Before: s.Before}
 	if len(s.IDs) == 0 {
 		return f, nil
 	}
