@@ -12,9 +12,9 @@ var periods = [...]struct {
 	name, words string
 	span        time.Duration
 }{
-	{"minute", "in a minute", time.Minute},
-	{"hour", "in an hour", time.Hour},
-	{"day", "in a day", 24 * time.Hour},
+	{"minute", "a minute", time.Minute},
+	{"hour", "an hour", time.Hour},
+	{"day", "a day", 24 * time.Hour},
 }
 
 func (l Limits) of(period int) int { return [...]int{l.PerMinute, l.PerHour, l.PerDay}[period] }
@@ -172,7 +172,7 @@ func (b *budget) until(now time.Time) (t time.Time) {
 func (b *budget) why(now time.Time) (text string) {
 	for i, p := range periods {
 		if limit := b.limits.of(i); b.dry[i] {
-			text = fmt.Sprintf("%d of %d recipients %s are used, as limits.per_%s in the config has it", b.spent[i].used(p.span, now), limit, p.words, p.name)
+			text = fmt.Sprintf("%d of %d recipients %s are used (limits.per_%s)", b.spent[i].used(p.span, now), limit, p.words, p.name)
 		}
 	}
 	return text

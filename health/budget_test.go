@@ -128,7 +128,7 @@ func TestBudget(t *testing.T) {
 		p.Done(Fault{})
 		b.want("a", "limited", Unusable)
 		s := b.Status()[0]
-		if s.Preferred || !s.Since.Equal(time.Now()) || s.Why != "20 of 20 recipients in an hour are used, as limits.per_hour in the config has it" {
+		if s.Preferred || !s.Since.Equal(time.Now()) || s.Why != "20 of 20 recipients an hour are used (limits.per_hour)" {
 			t.Errorf("%+v", s)
 		}
 		// 15 of them were the first.

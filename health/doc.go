@@ -2,7 +2,8 @@
 // the network, whether it is to blame. It knows no SMTP: it is told faults and
 // changes of the network, and is given a probe to call.
 //
-// An upstream is usable when a route leads to it and two machines agree. Reach
+// An upstream is usable when a route leads to it, two machines agree and its
+// budget is not used up. Reach
 // is about getting there; probes and deliveries move it:
 //
 //	unknown ─pass▶ up ─probe fails, or quiet▶ suspect ─probe fails▶ down ─pass▶ up
@@ -17,6 +18,14 @@
 //	closed ─failure▶ open(until) ─time▶ trial(one delivery) ─served▶ closed
 //	                   ▲──── failed: the cool-down grows ────┘
 //	open, for a session or the place we were in ─another network▶ closed
+//
+// The budget is what the operator lets it take in any minute, hour and day; it is
+// set aside when a delivery begins and spent when it ends:
+//
+//	some is left ─the last is spent▶ limited ─a tenth is free▶ some is left
+//
+// How many deliveries may be under way is bounded, too, after an outage (easing)
+// and where more were refused (fewer). That makes it no less usable: they wait.
 //
 // Opposite results reset what was counted. What was cancelled counts neither
 // way. Every observation carries the generation it began in, which another
@@ -39,7 +48,7 @@
 // failed through it is forgiven. Without a reason to blame the network, faults
 // are charged to the upstreams.
 //
-// The decisions (tracker, breaker, pace, infer, routed) are pure functions of
+// The decisions (tracker, breaker, easing, pace, infer, routed) are pure functions of
 // what is known, what was seen and now; Monitor is the loop round them.
 // Deadlines are wall-clock times, looked at again every few seconds, so that a
 // machine that slept wakes up with them due.

@@ -78,7 +78,7 @@ func TestStatusLimits(t *testing.T) {
 		}
 	}
 	work, home := &s.Upstreams[0], &s.Upstreams[1]
-	work.State, work.Why = "limited", "500 of 500 recipients in an hour are used, as limits.per_hour in the config has it"
+	work.State, work.Why = "limited", "500 of 500 recipients an hour are used (limits.per_hour)"
 	budget(work, `[{"per": "minute", "limit": 30, "left": 30}, {"per": "hour", "limit": 500, "left": 0, "more": "2026-03-01T12:23:00Z"}, {"per": "day", "limit": 2000, "left": 1412}]`)
 	budget(home, `[{"per": "minute", "limit": 30, "left": 12}, {"per": "hour", "limit": 500, "left": 412}, {"per": "day", "limit": 2000, "left": 1912}]`)
 	home.Learned.Connections = 3
@@ -88,7 +88,7 @@ func TestStatusLimits(t *testing.T) {
 
 UPSTREAM  STATE    FOR  ENDPOINT                         LAST GOOD  NEXT PROBE
 work      limited  5m   smtp-relay.work.example.com:587  6m ago     in 1.5s
-          500 of 500 recipients in an hour are used, as limits.per_hour in the config has it
+          500 of 500 recipients an hour are used (limits.per_hour)
           left: 30 of 30 a minute, 0 of 500 an hour (more in 23m), 1412 of 2000 a day
 home      up       5m   smtp.example.net:465             12s ago    in 14m
           left: 12 of 30 a minute, 412 of 500 an hour, 1912 of 2000 a day; takes 3 connections at a time

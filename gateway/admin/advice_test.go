@@ -30,7 +30,7 @@ func TestAdvice(t *testing.T) {
 	relaying := upstream("work", health.Cooling, "550 5.7.1 relaying denied", health.Place)
 	forAll := []alert.Chain{{Senders: []string{"anybody else"}, Upstreams: []string{"work", "home"}}}
 
-	limited := upstream("work", health.Limited, "500 of 500 recipients in an hour are used, as limits.per_hour in the config has it", health.None)
+	limited := upstream("work", health.Limited, "500 of 500 recipients an hour are used (limits.per_hour)", health.None)
 	limited.Until = now.Add(20 * time.Minute)
 	for _, tt := range []struct {
 		name string
@@ -47,7 +47,7 @@ func TestAdvice(t *testing.T) {
 		{"back, not trusted", []health.Status{back, home}, []string{`"work" answers again; mail returns to it as health.rise and health.failback say. Nothing to do.`}},
 		{"only a suspect", []health.Status{down, homeDown}, []string{`Running on choice 2, "home"`}},
 		{"none", []health.Status{down, homeLocked}, []string{"No upstream works: mail waits", `"work" is down`, `"home" is cooling`}},
-		{"our own limit", []health.Status{limited, home}, []string{`Running on choice 2, "home": "work" is limited for 1m30s: 500 of 500 recipients in an hour are used, as limits.per_hour in the config has it. That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more. It is used again at 2026-03-01T12:20:00Z.`}},
+		{"our own limit", []health.Status{limited, home}, []string{`Running on choice 2, "home": "work" is limited for 1m30s: 500 of 500 recipients an hour are used (limits.per_hour). That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more. It is used again at 2026-03-01T12:20:00Z.`}},
 		{"our own limits, all", []health.Status{limited, homeDown2}, []string{"No upstream works: mail waits", "That is a limit of your own", `"home" is down`}},
 		{"refused for where we are", []health.Status{relaying, home}, []string{`Running on choice 2, "home": "work" is cooling for 1m30s: 550 5.7.1 relaying denied. It refuses mail from this network: there is nothing to do`}},
 	} {

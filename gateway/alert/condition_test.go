@@ -91,10 +91,10 @@ func TestConditions(t *testing.T) {
 		{"a dead password", view(up("work"), locked("home")), []string{`credentials home "home" refuses our login: 535 5.7.8 no. Correct username`}},
 		{"a dead password, and second choice", view(locked("work"), up("home")), []string{`second-choice work choice 2, "home"`, `credentials work `}},
 		{"a used-up quota", view(up("work"), is("home", health.Cooling, "452 daily limit", health.Quota)), []string{`quota home 452 daily limit`}},
-		{"our own limit", view(is("work", health.Limited, "500 of 500 recipients in an hour are used", health.None), up("home")), []string{
-			`second-choice work "work" is limited for 1m0s: 500 of 500 recipients in an hour are used. That is a limit of your own, not the provider's`,
+		{"our own limit", view(is("work", health.Limited, "500 of 500 recipients an hour are used", health.None), up("home")), []string{
+			`second-choice work "work" is limited for 1m0s: 500 of 500 recipients an hour are used. That is a limit of your own, not the provider's`,
 		}},
-		{"our own limits, all", view(is("work", health.Limited, "500 of 500 recipients in an hour are used", health.None)), []string{`all-down work The limits in the config are used up: mail waits on disk and leaves by itself as they allow. "work" is limited for 1m0s: 500 of 500`}},
+		{"our own limits, all", view(is("work", health.Limited, "500 of 500 recipients an hour are used", health.None)), []string{`all-down work The limits in the config are used up: mail waits on disk and leaves by itself as they allow. "work" is limited for 1m0s: 500 of 500`}},
 		{"refused by all", with(view(up("work")), func(v *View) { v.Queue.Barred, v.PolicyHold = 3, 24*time.Hour }), []string{
 			"refused  3 messages are refused by every upstream that may send them, for their senders or by policy. They wait for another network, password or config, and come back to their senders after 1d online (queue.policy_hold). `mailroam queue show`",
 		}},
