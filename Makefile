@@ -43,8 +43,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 interop: build ## real clients, through mailroam, to a real Postfix and a real Exim
 	MAILROAM_INTEROP=1 $(GO) test -count=1 -timeout 20m ./gateway/e2e/interop/...
 
-torture: build ## kill it 200 times under load, and the long crash tests of the store
+torture: build ## kill it 200 times under load, the long crash tests of the store, 100,000 rogue upstreams
 	MAILROAM_TORTURE=1 $(GO) test -count=1 -timeout 30m ./queue/bolt/... ./gateway/e2e/torture/...
+	MAILROAM_TORTURE=1 $(GO) test -count=1 -v -timeout 10m -run Rogues ./gateway/relay
 
 lab: build ## roam between networks that are real but for the cables; needs root
 	MAILROAM_LAB=1 $(GO) test -count=1 -v -timeout 20m ./gateway/e2e/lab

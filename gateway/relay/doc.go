@@ -16,7 +16,12 @@
 // session that has died is replaced. At that reply Begin says whether the body
 // goes here at all. Before the first octet of the final dot nothing has been
 // taken, so ctx may cut at any time. After it the answer alone tells what
-// happened; a session lost there leaves its recipients in doubt.
+// happened; a session lost there leaves its recipients in doubt, unless the
+// kernel knows that the dot never left.
+//
+// One login at a time goes to an upstream, and what it was told is told to all
+// who had set out before. What an upstream announced, and what it refused since,
+// is remembered: parameters, sizes, recipients at a time, messages a session.
 //
 // A session goes back to the pool only from a state that both sides agree on.
 // After an early or odd reply, or a body that stopped half way, it is closed
