@@ -63,7 +63,7 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 			o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Pending, Doubt: r.Doubt, Last: r.Last, Said: r.Said})
 		}
 	}
-	o.Warned = p.toWarn(&m) && !now.Time.Before(m.Accepted.Add(p.Warn)) && now.Online-m.Online >= warnOnline
+	o.Warned = p.toWarn(&m) && !now.Time.Before(latest(m.Accepted, m.Released).Add(p.Warn)) && now.Online-m.Online >= warnOnline
 	if c.Upstream != "" && len(o.Rcpts) == 0 && !o.Warned && p.doubtHold(&m) == "" {
 		return o, "", true
 	}

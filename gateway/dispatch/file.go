@@ -167,7 +167,7 @@ func (p Policy) age(m *queue.Message, now Now) time.Time {
 	online := func(left time.Duration) time.Time { return now.Time.Add(max(left, offline)) }
 	at = earliest(at, online(p.Expire-(now.Online-m.Online)))
 	if p.toWarn(m) {
-		warn := m.Accepted.Add(p.Warn)
+		warn := latest(m.Accepted, m.Released).Add(p.Warn)
 		if left := warnOnline - (now.Online - m.Online); left > 0 {
 			warn = latest(warn, online(left))
 		}

@@ -418,6 +418,32 @@ func TestDelayNotice(t *testing.T) {
 	})
 }
 
+// TestReleasedIsLate: mail that a person lets go has its time before it again,
+// so its sender hears of a delay only after that, and though it was told before.
+func TestReleasedIsLate(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		w.edit = func(c *Config) { c.Warn = 4 * time.Hour }
+		w.restart([]string{"a"})
+		p := w.peers["a"]
+		p.script = func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath == "" {
+				return nil
+			}
+			return says(relay.Mail, 451, "4.3.0", "later")(0, d)
+		}
+		w.submit("ann@example.com", "bob@example.net")
+		w.pass(5 * time.Hour)
+		w.wantTook(map[string]int{"a": 1})
+		w.do(queue.OpHold)
+		w.pass(24 * time.Hour)
+		w.do(queue.OpRelease)
+		w.pass(4*time.Hour - time.Minute)
+		w.wantTook(map[string]int{"a": 1})
+		w.pass(2 * time.Hour)
+		w.wantTook(map[string]int{"a": 2})
+	})
+}
+
 // TestRelayedNotice: who asked to hear of success, where the upstream will not
 // tell, hears from us; once, though the disk is full for a while.
 func TestRelayedNotice(t *testing.T) {

@@ -70,7 +70,8 @@ func TestFailed(t *testing.T) {
 	if !strings.Contains(got.parts[2].text, "Subject: Lunch\n") {
 		t.Errorf("the header came back as %q", got.parts[2].text)
 	}
-	got.wantStatus(t,
+	got.wantStatus(
+		t,
 		[]string{"Original-Envelope-Id: QQ+31=", "Reporting-MTA: dns; gw.example.org", "Arrival-Date: Wed, 02 Jan 2030 03:04:05 +0000"},
 		[]string{
 			"Original-Recipient: rfc822; Bob+x@example.net", "Final-Recipient: rfc822; bob@example.net", "Action: failed", "Status: 5.1.1",
@@ -97,7 +98,8 @@ func TestDelayed(t *testing.T) {
 			t.Errorf("the text for people lacks %q:\n%s", want, got.parts[0].text)
 		}
 	}
-	got.wantStatus(t,
+	got.wantStatus(
+		t,
 		[]string{"Reporting-MTA: dns; gw.example.org", "Arrival-Date: Wed, 02 Jan 2030 03:04:05 +0000"},
 		[]string{
 			"Final-Recipient: rfc822; bob@example.net", "Action: delayed", "Status: 4.7.1", "Remote-MTA: dns; mail.example.com",

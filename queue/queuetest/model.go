@@ -363,6 +363,9 @@ func (r *run) settle(s step) error {
 	if s.N%5 == 0 {
 		o.Hold = queue.Hold{Reason: "the model wants it", By: "mailroam", Since: now}
 	}
+	if s.N%4 == 1 {
+		o.Barred, o.Warned = time.Hour, s.M%2 == 0
+	}
 	if s.N%3 == 0 {
 		o.Refusals = []queue.Refusal{{Upstream: k.upstream, Until: now.Add(time.Hour)}}
 	}
