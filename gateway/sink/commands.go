@@ -67,7 +67,10 @@ func (s *session) rcpt(args string) error {
 	}
 	code, err := s.answer(Rcpt, to, normal)
 	if code/100 == 2 && s.open {
-		s.to, s.rcptParams = append(s.to, to), append(s.rcptParams, params)
+		s.to = append(s.to, to)
+		if s.adds("DSN") {
+			s.rcptParams = append(s.rcptParams, params)
+		}
 	}
 	return err
 }

@@ -45,7 +45,7 @@ type Message struct {
 	From, Hello, User string
 	To                []string
 	Params            string   // of MAIL, as received
-	RcptParams        []string // of RCPT, beside To
+	RcptParams        []string // of RCPT, beside To; nil unless DSN is offered
 	Body              []byte   // dots unstuffed; nil unless Keep or OnMessage is set
 	Size              int64    // of Body
 	At                time.Time
