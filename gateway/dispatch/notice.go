@@ -118,8 +118,8 @@ func (rs Routes) home(m *queue.Message) string {
 }
 
 // Notice makes the failure notice for mail that a person fails. It reads
-// nothing, since it is called inside the store's transaction, so the notice
-// goes without the message's header, and one tells of all recipients.
+// nothing, since it is called inside the store's transaction, so the notice goes
+// without the message's header, and there is one, however many recipients.
 func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
 	now := d.now()
 	o := queue.Outcome{At: now.Time}
@@ -130,7 +130,7 @@ func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
 	}
 	m.Recipients = slices.Clone(m.Recipients)
 	m.Record(o.Rcpts)
-	r := dsn.Report{Kind: dsn.Failed, Message: m, About: topics(&m, o, nil)[dsn.Failed]}
+	r := dsn.Report{Kind: dsn.Failed, Message: m, About: topics(&m, o, nil)[dsn.Failed], Alone: true}
 	if len(r.About) == 0 {
 		return nil
 	}

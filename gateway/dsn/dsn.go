@@ -48,7 +48,11 @@ type Report struct {
 	// Last says that no more notices go to this sender for a while: there were too
 	// many.
 	Last bool
-	Now  time.Time
+	// Alone: no other notice tells of those for whom this one has no room.
+	Alone bool
+	Now   time.Time
+
+	untold int // of those
 }
 
 // A notice must stay below queue.MaxNotice, at any rate with the header that was
@@ -67,6 +71,9 @@ const (
 // is always room for one. Its Filing is the caller's.
 func New(r Report) (n queue.NewMessage, told int) {
 	status, told := r.status()
+	if r.Alone {
+		r.untold = len(r.About) - told
+	}
 	r.About = r.About[:told]
 	n = queue.NewMessage{
 		ID: queue.NewID(), Accepted: r.Now.UTC(), Notice: true,
@@ -147,7 +154,7 @@ var subjects = map[Kind]string{
 
 func (r Report) subject() string {
 	text := subjects[r.Kind] + queue.Printable(r.About[0].Address, 100)
-	if n := len(r.About) - 1; n > 0 {
+	if n := len(r.About) - 1 + r.untold; n > 0 {
 		text += fmt.Sprintf(" and %d more", n)
 	}
 	return mime.QEncoding.Encode("utf-8", text) // as it is where it is ASCII

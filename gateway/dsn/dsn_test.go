@@ -93,7 +93,7 @@ func TestDelayed(t *testing.T) {
 	if s := got.header("Subject"); s != "Delayed, still being tried: your message to bob@example.net and 1 more" {
 		t.Errorf("Subject: %s", s)
 	}
-	for _, want := range []string{"could not be delivered yet", "does not let you send with this sender address", "You need not do anything", "until 7 January 2030, 04:04 UTC"} {
+	for _, want := range []string{"could not be delivered yet", "does not let you send with this sender address", "Send from another address of yours", "You need not send it again", "until 7 January 2030, 04:04 UTC"} {
 		if !strings.Contains(got.parts[0].text, want) {
 			t.Errorf("the text for people lacks %q:\n%s", want, got.parts[0].text)
 		}
@@ -244,6 +244,24 @@ func TestAddresses(t *testing.T) {
 		if got.reportType != kind || got.parts[1].kind != "message/"+kind {
 			t.Errorf("%s: report-type %s, part %s, want %s", c.name, got.reportType, got.parts[1].kind, kind)
 		}
+	}
+}
+
+// TestAlone: of whom there is no room to tell, it is told how many they are.
+func TestAlone(t *testing.T) {
+	var rs []queue.Recipient
+	for i := range 5000 {
+		rs = append(rs, failed(fmt.Sprintf("user%d@example.net", i), "no"))
+	}
+	r := report(rs...)
+	r.Alone = true
+	n, told := New(r)
+	got := parse(t, n.Body)
+	if want := fmt.Sprintf("and %d more, for whom there is no room here", len(rs)-told); !strings.Contains(got.parts[0].text, want) || told == len(rs) {
+		t.Errorf("it does not say %q", want)
+	}
+	if s := got.header("Subject"); !strings.HasSuffix(s, "user0@example.net and 4999 more") {
+		t.Errorf("Subject: %s", s)
 	}
 }
 

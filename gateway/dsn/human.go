@@ -35,15 +35,17 @@ func (r Report) human() []byte {
 			}
 		}
 	}
+	if r.untold > 0 {
+		say("\n  … and %d more, for whom there is no room here.", r.untold)
+	}
 	say("")
 	switch r.Kind {
 	case Failed:
 		say("The mail gateway %s has given up on them. This is about nobody else:", r.Hostname)
 		say("other recipients of the message are not affected. To try again, send it anew.")
 	case Delayed:
-		say("You need not do anything, and need not send it again: the mail gateway")
-		say("%s goes on trying%s. If that does not help, you get", r.Hostname, r.until())
-		say("another notice.")
+		say("You need not send it again: the mail gateway %s goes on", r.Hostname)
+		say("trying%s. If that does not help, you get another notice.", r.until())
 	case Relayed:
 		say("You asked to be told. That mail server tells no more, so you may not hear")
 		say("when the message arrives. If it cannot be delivered, you should get a notice.")

@@ -58,8 +58,10 @@ func (r Report) why(e queue.Recipient) []string {
 	}
 	at := reasonOf(e)
 	switch {
+	case r.Kind == Delayed && (at == notAsSender || at == notWanted || at == noLogin):
+		return []string{at.why, at.do} // time alone may not help
 	case r.Kind == Delayed:
-		return []string{at.why} // it may go by itself
+		return []string{at.why}
 	case e.State != queue.Expired:
 		return []string{at.why, at.do}
 	case at == notNow || at == unreachable:
