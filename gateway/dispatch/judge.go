@@ -151,7 +151,7 @@ func (p Policy) refused(j *Judgement, res *queue.RcptResult, t Try, m relay.Mean
 	}
 	res.Said = rcpt.Say(*a)
 	o := p.opinion(t.Message, res.Index, res.Said, nil)
-	if !ends && o.ends() {
+	if !ends && a.Permanent() && o.ends() { // a 4xx ends nothing, whatever was said before under other knobs
 		ends = true
 		switch {
 		case o.untried == 0 && o.refusals > 1:
