@@ -26,6 +26,9 @@ type EximConfig struct {
 	Mail     string // folder of the mailboxes, made here
 	Domains  []string
 	Users    []string // local parts that have a mailbox
+	// Main is added to the main settings; the others are ACL statements that are
+	// asked before its own.
+	Main, MailACL, RcptACL, DataACL string
 }
 
 // Exim is a running instance.
@@ -156,8 +159,9 @@ tls_advertise_hosts = *
 tls_certificate = {{.Cert}}
 tls_privatekey = {{.Key}}
 auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}
+acl_smtp_mail = mail
 acl_smtp_rcpt = rcpt
-acl_smtp_data = accept
+acl_smtp_data = data
 deliver_drop_privilege = true
 host_lookup =
 message_size_limit = 60M
@@ -165,9 +169,19 @@ message_size_limit = 60M
 # connection, until its next queue run.
 smtp_accept_queue_per_connection = 0
 log_selector = +smtp_protocol_error +smtp_syntax_error +received_recipients +smtp_no_mail
+{{.Main}}
 
 begin acl
+mail:
+{{.MailACL}}
+  accept
+
+data:
+{{.DataACL}}
+  accept
+
 rcpt:
+{{.RcptACL}}
   require message = authentication required
     authenticated = *
   deny message = relay not permitted
