@@ -2,7 +2,9 @@ package header
 
 import (
 	"bytes"
+	"mime"
 	"slices"
+	"strings"
 )
 
 // addAuthors adds the addresses of a From field (RFC 5322 3.6.2, and the old
@@ -15,7 +17,7 @@ import (
 // is nobody's then, while one left out would be anybody's.
 func addAuthors(list []string, value []byte) []string {
 	s := scanner{list: list}
-	for len(value) > 0 && len(s.list) < maxAuthors {
+	for len(value) > 0 && len(s.list) <= maxAuthors {
 		n := 1
 		switch c := value[0]; {
 		case c == ' ', c == '\t', c == '\r', c == '\n':
@@ -48,11 +50,13 @@ func addAuthors(list []string, value []byte) []string {
 type scanner struct {
 	list  []string
 	maybe []string // addresses of words that turn out to be a name if a bracket follows
+	name  []string // the same, when one did: with nothing in the brackets they were addresses
 	word  []byte
 	ats   int  // the @ in word, outside quotes
 	glued bool // word ends in a dot or an @, so what follows belongs to it
 	space bool // a space or a comment came since
 	angle bool // within brackets
+	empty bool // nothing is in them
 	bad   bool // word is no address
 	plain bool // something was never closed: from there on such signs mean nothing
 }
@@ -82,7 +86,7 @@ func (s *scanner) add(piece []byte) {
 	if len(s.word) < maxWord {
 		s.word = append(s.word, piece[:min(len(piece), maxWord)]...)
 	}
-	s.glued, s.space = mark, false
+	s.glued, s.space, s.empty = mark, false, false
 }
 
 // open begins an address in brackets: what stood before it is a name.
@@ -90,8 +94,8 @@ func (s *scanner) open() {
 	if s.angle {
 		s.end(',')
 	}
-	s.drop()
-	s.maybe, s.angle = s.maybe[:0], true
+	s.endWord()
+	s.name, s.maybe, s.angle, s.empty = s.maybe, nil, true, true
 }
 
 // end is the end of a mailbox, or what stands before a colon: the name of a
@@ -103,17 +107,29 @@ func (s *scanner) end(by byte) {
 		return
 	}
 	s.endWord()
+	if s.empty && s.angle {
+		s.maybe = s.name
+	}
 	for _, a := range s.maybe {
-		if len(s.list) < maxAuthors && !slices.Contains(s.list, a) {
+		switch {
+		case slices.Contains(s.list, a), len(s.list) > maxAuthors:
+		case len(s.list) == maxAuthors:
+			s.list = append(s.list, tooMany)
+		default:
 			s.list = append(s.list, a)
 		}
 	}
-	s.maybe, s.angle = s.maybe[:0], s.angle && by == ':'
+	s.name, s.maybe, s.angle = nil, s.maybe[:0], s.angle && by == ':'
 }
 
-// endWord keeps the word if it looks like an address.
+// tooMany stands for all authors that are not listed: nobody sends for them.
+const tooMany = "<and more>"
+
+// endWord keeps the word if it looks like an address, or would to a reader who
+// decodes it (RFC 2047 5 allows no such word there, and readers do).
 func (s *scanner) endWord() {
-	if (s.ats > 0 || bytes.IndexByte(s.word, '@') >= 0) && len(s.maybe) < maxAuthors {
+	encoded := bytes.HasPrefix(s.word, []byte("=?")) && hidesAt(s.word)
+	if (s.ats > 0 || encoded || bytes.IndexByte(s.word, '@') >= 0) && len(s.maybe) <= maxAuthors {
 		a := text(s.word)
 		if s.bad || s.ats != 1 || s.word[len(s.word)-1] == '@' || len(s.word) >= maxWord {
 			a = "<" + a + ">"
@@ -121,6 +137,13 @@ func (s *scanner) endWord() {
 		s.maybe = append(s.maybe, a)
 	}
 	s.drop()
+}
+
+// hidesAt says that an encoded word has an @ in it.
+func hidesAt(word []byte) bool {
+	d := mime.WordDecoder{CharsetReader: anyCharset}
+	plain, err := d.DecodeHeader(string(word))
+	return err == nil && strings.Contains(plain, "@")
 }
 
 func (s *scanner) drop() {

@@ -52,6 +52,14 @@ func TestAuthors(t *testing.T) {
 		{"open comment", "Ann (home <ann@example.com>", "ann@example.com"},
 		{"open literal", "Ann [x <ann@example.com>", "ann@example.com"},
 
+		{"a name with empty brackets", "bob@example.org <>", "bob@example.org"},
+		{"a name with an open bracket", "bob@example.org <", "bob@example.org"},
+		{"a name with a comment in brackets", "bob@example.org <(x)>, ann@example.com", "bob@example.org ann@example.com"},
+		{"a name with a name in brackets", "cron@home <root>", ""},
+		{"an encoded address", "=?utf-8?q?bob=40example.org?=", "<=?utf-8?q?bob=40example.org?=>"},
+		{"an encoded address among others", "=?x-none?B?Ym9iQGV4YW1wbGUub3Jn?=, ann@example.com", "<=?x-none?B?Ym9iQGV4YW1wbGUub3Jn?=> ann@example.com"},
+		{"an encoded name", "=?utf-8?q?Bob?=", ""},
+
 		{"two @", "ann@example.com@example.org", "<ann@example.com@example.org>"},
 		{"no local part", "<@example.com>", "<@example.com>"},
 		{"no domain", "ann@", "<ann@>"},
@@ -78,8 +86,11 @@ func TestAuthorsAreBounded(t *testing.T) {
 	for i := range 300 {
 		many.WriteString("a" + strings.Repeat("b", i) + "@example.com, ")
 	}
-	if n := len(Read([]byte("From: " + many.String() + "\r\n")).Authors); n != maxAuthors {
-		t.Errorf("%d authors, want %d", n, maxAuthors)
+	for _, sep := range []string{"", "\r\nFrom: "} {
+		got := Read([]byte("From: " + many.String() + sep + "bob@example.org\r\n")).Authors
+		if n := len(got); n != maxAuthors+1 || got[n-1] != tooMany {
+			t.Errorf("%d authors, the last is %s: those beyond must be nobody's", n, got[n-1])
+		}
 	}
 }
 
