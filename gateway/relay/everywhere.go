@@ -9,7 +9,7 @@ import (
 // words is the text of a reply, in lower case and on one line.
 type words struct {
 	all   string
-	plain string // without mail addresses, which may contain any word
+	plain string // without mail addresses, which may contain any word, and what others said
 }
 
 // maxWords is how many octets of a reply are read for their meaning: a server
@@ -18,8 +18,34 @@ const maxWords = 8 << 10
 
 func readWords(text string) words {
 	all := strings.Fields(strings.ToLower(text[:min(len(text), maxWords)]))
-	plain := slices.DeleteFunc(slices.Clone(all), func(w string) bool { return strings.Contains(w, "@") })
+	plain := slices.DeleteFunc(strings.Fields(ownWords(strings.Join(all, " "))), func(w string) bool { return strings.Contains(w, "@") })
 	return words{strings.Join(all, " "), strings.Join(plain, " ")}
+}
+
+// ownWords leaves out what a server quotes of another, which it asked about a
+// recipient: whoever runs that one could make our upstream seem anything.
+func ownWords(text string) string {
+	own, _, _ := strings.Cut(text, " said: ")
+	return own
+}
+
+// names says that a text has an address in it, and not only as a part of another
+// one.
+func names(text, address string) bool {
+	const inAddress = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&*+-/?^_`{|}~"
+	for from := 0; address != ""; {
+		i := strings.Index(text[from:], address)
+		if i < 0 {
+			return false
+		}
+		before, after := text[:from+i], text[from+i+len(address):]
+		longer := len(after) > 1 && after[0] == '.' && strings.IndexByte(inAddress, after[1]) >= 0
+		if strings.TrimRight(before, inAddress+".") == before && !longer && (after == "" || strings.IndexByte(inAddress, after[0]) < 0) {
+			return true
+		}
+		from += i + len(address)
+	}
+	return false
 }
 
 func says(text string, words []string) bool {
@@ -166,14 +192,21 @@ func tooLarge(text string) bool {
 // badContent: of the message itself, so that others would say the same. What is
 // also said of a person, a machine or an account is no word for it.
 func badContent(text string) bool {
-	return says(text, []string{
+	return (says(withoutHosts(text), []string{"virus", "malware", "infected", "phish"}) || says(text, []string{
 		"spam message", "as spam", "is spam", "be spam", "like spam", "looks spam", "suspicion of spam", "probability of spam", "spam content", "spam score",
-		"spam detected", "detected spam", "blocked by spamassassin", "likely unsolicited", "unsolicited mail", "unsolicited bulk", "virus", "malware",
-		"infected", "phish", "uribl", "surbl", "dbl.", "message content", "content of the message", "content rejected", "its content", "message contains",
+		"spam detected", "detected spam", "blocked by spamassassin", "likely unsolicited", "unsolicited mail", "unsolicited bulk", "uribl", "surbl", "dbl.", "message content", "content of the message", "content rejected", "its content", "message contains",
 		"banned file", "attachment type", "blocked attachment", "anti-spam engine",
-	}) && !says(text, []string{
+	})) && !says(text, []string{
 		"account", "your ip", "your server", "your host", "your network", "your address", "your domain", "your mailbox", "sender address", "sender domain", "from domain",
 		"client host", "client ip", "sending ip", "sender ip", "ip address", "helo", "ehlo", "reputation", "blacklist", "black list", "blocklist", "block list",
 		"sending spam", "spammer", "limit", "quota", "not spam", "no virus",
 	})
+}
+
+// withoutHosts leaves out names of machines and links: many a filter is called
+// after what it looks for.
+func withoutHosts(text string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(text), func(w string) bool {
+		return strings.Contains(w, "://") || strings.Contains(strings.Trim(w, ".,;:()[]"), ".")
+	}), " ")
 }

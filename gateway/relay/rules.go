@@ -69,7 +69,7 @@ func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning
 		return Meaning{Verdict: Next, Scope: ScopeIdentity, Rule: byStage(at, r)}
 	}
 	text := readWords(r.Text)
-	names := rcpt != "" && strings.Contains(text.all, strings.ToLower(rcpt))
+	names := names(text.all, strings.ToLower(rcpt))
 	var m Meaning
 	if rule, scope := rs.find(at, r, text, names); rule != nil {
 		m = Meaning{Scope: scope, Wait: rule.Wait, Rule: rule.Name, By: rule}
@@ -78,7 +78,7 @@ func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning
 	}
 	// Before AUTH nobody may have proven who it is that would keep us away.
 	if m.Scope.passes() && at >= Auth {
-		m.Until, _ = askedFor(r.Text, now)
+		m.Until, _ = askedFor(ownWords(text.all), now)
 	}
 	m.Verdict = next(at, r, m.Scope)
 	return m

@@ -26,9 +26,12 @@ func askedFor(text string, now time.Time) (until time.Time, ok bool) {
 		if latest := now.Add(longestWait); until.After(latest) {
 			until = latest
 		}
-		return until, until.After(now)
+		if until.After(now) {
+			return until, true
+		}
+		break
 	}
-	return until, false
+	return time.Time{}, false
 }
 
 // lead are the words before a time at which, or after which, we may come back.
@@ -126,8 +129,10 @@ var zones = map[string]time.Duration{
 	"PDT": -7 * time.Hour, "PST": -8 * time.Hour, "CET": time.Hour, "CEST": 2 * time.Hour, "MSK": 3 * time.Hour,
 }
 
-// span finds what may be a span behind a word that leads to one.
-var span = regexp.MustCompile(`^[^.;!?]{0,40}?(?:\b(?:in|after|for|within|wait|next|least|another|about|approximately|further)|^|\() ?` +
+// span finds what may be a span behind a word that leads to one. With another
+// number between them it is what was counted: "limited to 100 messages in 24
+// hours", "again after 3 failures in 1 hour".
+var span = regexp.MustCompile(`^[^.;!?\d]{0,40}?(?:\b(?:in|after|for|within|wait|next|least|another|about|approximately|further)|^|\() ?` +
 	`((?:\d{1,6}|an?|one) ?(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b|\d{1,6}[hms]\d|\d{1,2}:\d{2}:\d{2}\b)`)
 
 // spanIn reads a span at the beginning: "300 seconds", "1h30m", "an hour",

@@ -36,6 +36,9 @@ func TestAskedFor(t *testing.T) {
 		"TRY AGAIN AFTER NOVEMBER 22, 2026 AT 13:00":                                "13:00:00",
 		"You have exceeded 100 messages per 1 hour, try again later":                "",
 		"try again later. The limit is 100 in 1 hour":                               "",
+		"the sender is limited to 500 recipients in 24 hours":                       "",
+		"throttled: 100 messages in 1 hour":                                         "",
+		"limited to 30 messages in 60 seconds, try again in 10 seconds":             "12:00:10",
 		"try again later":                                                           "",
 		"try again after Sun, 22 Nov 2026 11:00:00 UTC":                             "", // it is over
 		"the account was suspended on 22 Nov 2020 13:00:00, wait":                   "",
