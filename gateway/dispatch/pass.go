@@ -46,7 +46,7 @@ func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 		return
 	}
 	t.o = queue.Outcome{Refusals: t.m.Refusals, Barred: t.m.Barred}
-	for t.stop == nil && t.next() {
+	for t.stop == nil && t.hold == "" && t.next() {
 		t.deliver(ctx)
 	}
 	if len(t.o.Attempts) == 0 && ctx.Err() != nil {
