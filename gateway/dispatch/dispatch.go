@@ -92,6 +92,7 @@ type Dispatcher struct {
 	turns   map[string]int       // by lane: claims that brought something
 	spent   map[string]time.Time // by upstream: when mail that waited last left for it
 	favours map[favour]time.Time
+	lately  storms            // of mail, by author
 	wake    func()            // ends the claim that waits now
 	open    func(queue.Claim) // starts a pass; nil while Run does not run
 }
@@ -100,7 +101,7 @@ type Dispatcher struct {
 func New(o Options, c Config) *Dispatcher {
 	d := &Dispatcher{
 		Options: o, cut: make(chan struct{}), moved: make(chan struct{}, 1), wake: func() {},
-		slots: slots{}, begun: slots{}, hedges: map[string]bool{}, wished: map[string]bool{}, storms: storms{},
+		slots: slots{}, begun: slots{}, hedges: map[string]bool{}, wished: map[string]bool{}, storms: storms{}, lately: storms{},
 		placed: true, // by a former run, maybe elsewhere
 	}
 	d.Set(c)
@@ -116,7 +117,7 @@ func (d *Dispatcher) Set(c Config) {
 	defer d.mu.Unlock()
 	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
 	d.served, d.turns, d.spent, d.favours = map[string]string{}, map[string]int{}, map[string]time.Time{}, map[favour]time.Time{}
-	for k := range crowds {
+	for k := range 2 * crowds {
 		d.learn(c.lanes(c.Routes.Eligible(&queue.Message{}), k))
 	}
 	d.era++
@@ -181,6 +182,7 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := n.New(0)
+	d.sort(&m, now.Time)
 	f, ok := d.config.knowing().File(&m, nil, n.Accepted, now)
 	if !ok { // the configuration changed since MAIL: the empty lane is filed anew, then held
 		f = queue.Filing{Due: n.Accepted, Age: n.Accepted}

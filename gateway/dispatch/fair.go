@@ -14,29 +14,57 @@ import (
 
 // Fairness: who writes one letter does not wait behind somebody's ten thousand.
 //
-//   - The lanes of a list of upstreams are many, and a sender's mail is all in
-//     one. An upstream is given from one after the other, each time a slot is
-//     free, so a sender waits at most for as many as there are others who send.
+//   - The lanes of a list of upstreams are many, half of them for those who write
+//     little and half for bulk, and a sender's mail is all in one of each. An
+//     upstream is given from one after the other, each time a slot is free, so a
+//     sender waits at most for as many as there are others who send.
 //   - Of each lane one claim in four takes the newest: what somebody waits for at
 //     the moment goes before the rest of a backlog of the same sender.
 //   - Where one upstream alone is left, mail that waits takes of its budget at
-//     will down to a quarter. The last quarter is spread over the limit's period,
-//     so that mail that comes in seldom finds nothing left.
+//     will down to a fifth of its limits. That is given out slowly, so that mail
+//     that comes in seldom finds nothing left.
 
-// crowds is how many lanes a list of upstreams has. More would tell senders apart
-// better, and make each claim dearer.
-const crowds = 16
+const (
+	// crowds is how many lanes a list of upstreams has for those who write little,
+	// and again for bulk. More would tell senders apart better, and make each claim
+	// dearer.
+	crowds = 8
+	// bulkFrom is how many messages of a sender within an hour are no bulk yet.
+	bulkFrom = 20
+)
 
-// crowd is the lane of m among those. It goes by the author, for what many
-// letters have in common is that, while each may have a reverse-path of its own.
-func crowd(m *queue.Message) int {
-	who := m.ReversePath
+// author is by whom senders are told apart: what many letters have in common is
+// their author, while each may have a reverse-path of its own.
+func author(m *queue.Message) string {
 	if len(m.Authors) > 0 {
-		who = m.Authors[0]
+		return m.Authors[0]
+	}
+	return m.ReversePath
+}
+
+// crowd is the lane of m among those: the one that it was in, or one of those who
+// write little.
+func crowd(m *queue.Message) int {
+	if was, _, ok := strings.Cut(m.Lane, "/"); ok {
+		if k, err := strconv.Atoi(was); err == nil && k >= 0 && k < 2*crowds {
+			return k
+		}
 	}
 	h := fnv.New32a()
-	h.Write([]byte(strings.ToLower(who)))
+	h.Write([]byte(strings.ToLower(author(m))))
 	return int(h.Sum32() % crowds)
+}
+
+// sort marks mail that is in no lane with its crowd. The caller holds d.mu.
+func (d *Dispatcher) sort(m *queue.Message, now time.Time) {
+	if m.Lane != "" {
+		return
+	}
+	k := crowd(m)
+	if d.lately.count(author(m), now) > bulkFrom {
+		k += crowds
+	}
+	m.Lane = strconv.Itoa(k) + "/"
 }
 
 // lane names the lane of m when the given upstreams can take it next.
@@ -126,7 +154,7 @@ func (d *Dispatcher) budget(upstream string, names []string) (atWill int, apart 
 			continue
 		}
 		for _, b := range s.Budget {
-			kept := b.Limit / 4
+			kept := b.Limit / 5
 			if atWill = min(atWill, b.Left-kept); b.Left <= kept && kept > 0 {
 				apart = max(apart, periods[b.Per]/time.Duration(kept))
 			}
@@ -149,7 +177,7 @@ func (d *Dispatcher) fresh(upstream string, names []string, m *queue.Message, no
 		return true
 	}
 	k := favour{upstream, crowd(m)}
-	if now.Sub(d.favours[k]) < crowds/4*apart {
+	if now.Sub(d.favours[k]) < 4*apart {
 		return false
 	}
 	d.favours[k] = now

@@ -29,6 +29,7 @@ type trip struct {
 
 func (d *Dispatcher) pass(ctx context.Context, c queue.Claim) {
 	d.mu.Lock()
+	d.sort(&c.Message, time.Now())
 	t := &trip{d: d, config: d.config, claim: c, m: c.Message, slot: &slot{d: d, upstream: c.Upstream}, era: d.era}
 	d.mu.Unlock()
 	t.config = t.config.knowing()

@@ -38,6 +38,7 @@ type peer struct {
 	took   []string
 	froms  []string
 	bodies []string
+	seen   func([]relay.Recipient) // is told of each delivery, when set
 }
 
 // plays changes the script while the world runs.
@@ -200,6 +201,9 @@ func (p *peer) take(ctx context.Context, d relay.Delivery) relay.Result {
 	for _, r := range d.Recipients {
 		p.took = append(p.took, r.Address)
 	}
+	if p.seen != nil {
+		p.seen(d.Recipients)
+	}
 	p.froms = append(p.froms, d.ReversePath)
 	p.bodies = append(p.bodies, string(text))
 	return all(d, relay.RcptResult{Stage: relay.Dot, Reply: relay.Reply{Code: 250, Enhanced: "2.0.0", Text: "ok"}})
@@ -234,6 +238,7 @@ type world struct {
 	wrap    func(queue.Session) queue.Session
 	edit    func(*Config)
 	log     io.Writer
+	limits  health.Limits // of the first upstream
 	online  time.Duration // odometer of the last run
 	end     func()
 }
@@ -289,6 +294,7 @@ func (w *world) start(names []string) {
 	for _, n := range names {
 		targets = append(targets, health.Target{Name: n, Probe: w.peers[n].probe})
 	}
+	targets[0].Limits = w.limits
 	w.health = health.New(health.Options{Targets: targets, Log: log})
 	w.d = New(Options{Store: w.store, Session: w.session, Health: w.health, Hostname: "gw.example.org", Log: log}, w.config(names))
 	ctx, cancel := context.WithCancel(context.Background())
