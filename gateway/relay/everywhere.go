@@ -32,15 +32,18 @@ func ownWords(text string) string {
 // names says that a text has an address in it, and not only as a part of another
 // one.
 func names(text, address string) bool {
-	const inAddress = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&*+-/?^_`{|}~"
+	const (
+		inDomain = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+		inLocal  = inDomain + "!#$%&*+/?^`{|}~."
+	)
 	for from := 0; address != ""; {
 		i := strings.Index(text[from:], address)
 		if i < 0 {
 			return false
 		}
 		before, after := text[:from+i], text[from+i+len(address):]
-		longer := len(after) > 1 && after[0] == '.' && strings.IndexByte(inAddress, after[1]) >= 0
-		if strings.TrimRight(before, inAddress+".") == before && !longer && (after == "" || strings.IndexByte(inAddress, after[0]) < 0) {
+		more := strings.TrimPrefix(after, ".")
+		if strings.TrimRight(before, inLocal) == before && (more == "" || strings.IndexByte(inDomain, more[0]) < 0) {
 			return true
 		}
 		from += i + len(address)

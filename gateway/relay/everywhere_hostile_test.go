@@ -29,6 +29,7 @@ func TestWordsOfOthers(t *testing.T) {
 		{Rcpt, "550 <bob@example.com.br> is not permitted here", "bob@example.com", Next, ScopeUnknown},
 		{Rcpt, "550 no joann@example.com, no ann@example.com.", "ann@example.com", Bounce, ScopeRecipient},
 		{Rcpt, "550 ann@example.com... no such user", "ann@example.com", Bounce, ScopeRecipient},
+		{Rcpt, "550 who is ann@example.com?", "ann@example.com", Bounce, ScopeRecipient},
 		{Rcpt, "550 no user 'ann@example.com'", "Ann@Example.com", Bounce, ScopeRecipient},
 		{Rcpt, "550 RCPT TO:<ann@example.com>: unknown", "ann@example.com", Bounce, ScopeRecipient},
 	} {
