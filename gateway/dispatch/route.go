@@ -75,11 +75,15 @@ type Rewrite struct{ Pattern, Address string }
 // replaced by its default_from. The null reverse-path stays what it is: it says
 // "never answer this" (RFC 5321 4.5.5).
 func (r *Route) From(address string) string {
-	if r.DefaultFrom == "" || address == "" || realDomain(address) {
+	if r.DefaultFrom == "" || address == "" || malformed(address) || realDomain(address) {
 		return address
 	}
 	return r.DefaultFrom
 }
+
+// malformed knows an author who cannot be read (header.Facts): nobody's name, so
+// only who sends for everybody sends for that.
+func malformed(address string) bool { return strings.HasPrefix(address, "<") }
 
 // as says in whose name this upstream sends for an address: its own, or one that
 // it is rewritten to; false when it may not send for it. Who is listed is not

@@ -11,6 +11,9 @@ import (
 // who writes Ann@ and ann@ means one mailbox. An internationalized domain is
 // another one in its A-label form (RFC 5890 2.3.2.1); write both.
 func matches(pattern, address string) bool {
+	if malformed(address) {
+		return pattern == "*"
+	}
 	if !strings.HasPrefix(pattern, "@") {
 		return glob(pattern, address)
 	}

@@ -1,10 +1,13 @@
 package dispatch
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"mailroam/gateway/header"
 	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
@@ -53,6 +56,38 @@ func TestDefaultFrom(t *testing.T) {
 	if got := (&Route{}).From("root"); got != "root" {
 		t.Errorf("without default_from: %q", got)
 	}
+}
+
+// Who cannot be read is nobody: no pattern but "*" is for such a one, and no
+// default_from.
+func TestMalformedAuthors(t *testing.T) {
+	rs := NewRoutes([]Route{
+		{Name: "pattern", Senders: []string{"@example.*", "*@example.*"}},
+		{Name: "default", Senders: []string{"ann@example.com"}, DefaultFrom: "ann@example.com"},
+		{Name: "rewrites", Senders: []string{"x@example.net"}, Rewrite: []Rewrite{{"@*.example", "x@example.net"}, {"*", "y@example.net"}}},
+		{Name: "any"},
+	})
+	for _, from := range []string{
+		" <ceo@bank.example x@example.org>", " <ceo@bank.example@x>", " ceo@bank.example@example.com", " =?utf-8?q?ceo=40bank.example?=",
+		manyAuthors(),
+	} {
+		m := &queue.Message{ReversePath: "ann@example.com"}
+		m.Authors = header.Read([]byte("From:" + from + "\r\n")).Authors
+		if got := rs.Eligible(m); !slices.Equal(got, []string{"rewrites", "any"}) {
+			t.Errorf("From:%.60s may go by %v", from, got)
+		}
+		if _, author := rs.From(m, "rewrites"); author != "y@example.net" {
+			t.Errorf("From:%.60s becomes %q", from, author)
+		}
+	}
+}
+
+func manyAuthors() string {
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, "a%d@example.com, ", i)
+	}
+	return b.String() + "ceo@bank.example"
 }
 
 func TestMatches(t *testing.T) {
