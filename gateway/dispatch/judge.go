@@ -3,6 +3,7 @@ package dispatch
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"mailroam/gateway/relay"
@@ -53,7 +54,7 @@ func (p Policy) Judge(t Try, now Now) Judgement {
 
 func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 	rcpt := t.Message.Recipients[i]
-	m := t.meaning(r, rcpt.Address, j.Accepted, now.Time)
+	m := t.meaning(r, p.named(t, r, rcpt.Address), j.Accepted, now.Time)
 	a := answer(t.Upstream, r, now.Time)
 	a.Scope = string(m.Scope)
 	theirs := upstreamScope(m.Scope, r.Stage)
@@ -110,6 +111,18 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		Stage: r.Stage.String(), Verdict: string(m.Verdict), Code: a.Code, Enhanced: a.Enhanced, Text: a.Text,
 		Scope: string(m.Scope), Rule: m.Rule, Why: why,
 	}, i)
+}
+
+// named is the recipient whom a refusal may name; "" when that would say nothing:
+// who writes to himself may be named as the sender.
+func (p Policy) named(t Try, r relay.RcptResult, rcpt string) string {
+	if r.Err != nil || !r.Reply.Refuses() {
+		return rcpt
+	}
+	if from, _ := p.Routes.From(t.Message, t.Upstream); strings.EqualFold(rcpt, from) {
+		return ""
+	}
+	return rcpt
 }
 
 // meaning is what r means here, where more is known than one reply.

@@ -90,6 +90,26 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Who writes to himself is named as sender or as recipient: that tells nothing.
+func TestJudgeMailToOneself(t *testing.T) {
+	p := testPolicy()
+	p.Routes = NewRoutes([]Route{{Name: "a", Senders: []string{"@x"}, Rewrite: []Rewrite{{"*", "Ann@example.net"}}}, {Name: "b"}})
+	for from, want := range map[string]queue.RcptState{
+		"ann@example.net": queue.Pending, "sue@example.net": queue.Pending, // whose name becomes Ann's
+		"": queue.Failed, "sue@x": queue.Failed,
+	} {
+		m := message("ann@example.net")
+		m.ReversePath = from
+		j := p.Judge(Try{
+			Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0,
+			Result: relay.Result{Rcpts: []relay.RcptResult{reply(relay.Rcpt, 550, "", "<ann@example.net> may not do that")}},
+		}, Now{Time: t0.Add(time.Second), Online: time.Hour})
+		if got := j.Results[0].State; got != want {
+			t.Errorf("from <%s>: %s, want %s", from, got, want)
+		}
+	}
+}
+
 // TestJudgeRecipientsApart holds that each recipient has its own fate.
 func TestJudgeRecipientsApart(t *testing.T) {
 	m := message("ok@example.net", "gone@example.net", "busy@example.net")
