@@ -173,9 +173,16 @@ func TestStageAndFaultAndPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cells := 0
+	defer func() {
+		if cells < 10*7*3 {
+			t.Errorf("%d cells, want 10 stages by 7 faults by 3 places", cells)
+		}
+	}()
 	for stage, faulty := range stageFaults {
 		for fault, f := range faulty {
 			for place, want := range map[string]string{"first": f.first, "last": f.last, "only": f.only} {
+				cells++
 				t.Run(stage+"="+fault+" "+place, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						c := &cell{t: t, id: id, stage: stage, fault: fault, place: place}

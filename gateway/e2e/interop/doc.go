@@ -6,4 +6,9 @@
 // arrived must end in exactly those octets; before them may stand only the
 // fields the upstream adds and the block the gateway owes: one Received, and
 // Date and Message-ID where they were missing.
+//
+// Other tests have both servers refuse, by access tables, ACLs, limits and a
+// policy service, and hold that the mail arrives once by the second upstream, or
+// bounces with a notice that Python reads, or waits, and that queue show and
+// status say why.
 package interop
