@@ -99,6 +99,22 @@ func (b breaker) pardon(now time.Time) breaker {
 	return b
 }
 
+// elsewhere is what is left in another network, where what was refused for the
+// place we were in, and sessions that broke there, are forgiven. A secret that was
+// refused is tried no more often for it.
+func (b breaker) elsewhere(now time.Time) breaker {
+	switch b.Kind {
+	case Session, Place, Connections:
+	default:
+		return b
+	}
+	if !b.suspectsLogin() {
+		return breaker{}
+	}
+	b.Until = later(now, b.Logins.again())
+	return b
+}
+
 // longest bounds what a server can tell us to wait: after it one delivery
 // finds out whether that was meant.
 const longest = 24 * time.Hour

@@ -72,9 +72,14 @@ func (f fewer) limit(now time.Time) int {
 }
 
 // refused is after one of so many at a time was too many. Those that are refused
-// together end one by one, so the last of them finds the number.
+// together end one by one, so the last of them finds the number. Where none is
+// left, that is no number of ours: others have them all, or the server is about
+// to restart. What it takes is found out anew when it takes some.
 func (f fewer) refused(underWay int, now time.Time) fewer {
-	return fewer{fewest(max(1, underWay-1), f.limit(now)), now}
+	if underWay <= 1 {
+		return fewer{}
+	}
+	return fewer{fewest(underWay-1, f.limit(now)), now}
 }
 
 // fewest is the lesser of two limits, of which 0 is none.

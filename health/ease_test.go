@@ -108,13 +108,30 @@ func TestTooManyConnections(t *testing.T) {
 		b.wait(30 * time.Second)
 		b.want("a", "trial", Ready)
 		b.deliver("a", Fault{})
-		if b.want("a", "up", Ready); b.Standing("a").AtOnce != 1 {
+		if b.want("a", "up", Ready); b.Standing("a").AtOnce != 2 || b.Learned("a").Connections != 0 {
 			t.Errorf("%+v", b.Standing("a"))
 		}
+		b.wait(time.Minute)
+		if s := b.Standing("a"); s.AtOnce != 0 {
+			t.Errorf("held back by what others held once: %+v", s)
+		}
+		b.Learn("a", Learned{Connections: 3})
 	})
 	inBubble(t, Options{File: file}, func(b *bubble) {
-		if b.Learned("a").Connections != 1 {
+		if b.Learned("a").Connections != 3 {
 			t.Errorf("after a restart: %+v", b.Learned("a"))
+		}
+		// All are refused, as before a restart of the server.
+		var open []Pass
+		for range 3 {
+			p, _ := b.Start("a", 1)
+			open = append(open, p)
+		}
+		for _, p := range open {
+			p.Done(Fault{Kind: Connections, Reason: "421 too many connections"})
+		}
+		if b.want("a", "cooling", Unusable); b.Learned("a").Connections != 0 {
+			t.Errorf("that was no number of ours: %+v", b.Learned("a"))
 		}
 	})
 	inBubble(t, Options{}, func(b *bubble) {
@@ -134,7 +151,7 @@ func TestLearned(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "health.json")
 	inBubble(t, Options{File: file}, func(b *bubble) {
 		b.Learn("a", Learned{Size: 1000, Recipients: 50})
-		b.Learn("a", Learned{Size: 900})
+		b.Learn("a", Learned{Size: 900, Recipients: 50})
 		b.Learn("nobody", Learned{Size: 1})
 	})
 	inBubble(t, Options{File: file}, func(b *bubble) {
@@ -144,6 +161,19 @@ func TestLearned(t *testing.T) {
 		b.Set([]Target{{Name: "a", Probe: b.a.probe, Account: "another server"}}, Settings{})
 		if l := b.Learned("a"); l != (Learned{}) {
 			t.Errorf("of another account: %+v", l)
+		}
+		b.Learn("a", Learned{Size: 900, Recipients: 50})
+		b.Learn("a", Learned{Recipients: 50}) // a larger one was taken
+		if l := b.Learned("a"); l != (Learned{Recipients: 50}) {
+			t.Errorf("disproved: %+v", l)
+		}
+		b.mu.Lock()
+		b.upstreams["a"].learned.At = wall().Add(time.Minute - learnedFor)
+		b.mu.Unlock()
+	})
+	inBubble(t, Options{File: file}, func(b *bubble) {
+		if b.wait(time.Minute); b.Learned("a") != (Learned{}) || b.Status()[0].Learned != (Learned{}) {
+			t.Errorf("a restart keeps it for ever: %+v", b.Learned("a"))
 		}
 	})
 }

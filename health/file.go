@@ -22,7 +22,7 @@ type savedState struct {
 type savedUpstream struct {
 	Account string `json:"account,omitempty"`
 	tracker
-	Learned Learned  `json:"learned,omitzero"`
+	Learned lesson   `json:"learned,omitzero"`
 	Spent   spending `json:"spent,omitzero"`
 }
 
@@ -45,6 +45,7 @@ func (m *Monitor) load(now time.Time) savedState {
 		for name, u := range s.Upstreams {
 			u.tracker = u.shift(-ahead)
 			u.Spent.shift(-ahead)
+			u.Learned.At = u.Learned.At.Add(-ahead)
 			s.Upstreams[name] = u
 		}
 	}

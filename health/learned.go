@@ -1,9 +1,27 @@
 package health
 
-import "cmp"
+import "time"
 
-// Learn keeps what an upstream showed of its limits, over restarts. What is 0
-// stays as it was.
+// learnedFor is how long a limit is believed, over all restarts: else one that
+// was raised, or never was one, would be learnt again from the file for ever.
+const learnedFor = 24 * time.Hour
+
+// lesson is what an upstream showed of its limits, but its connections, which are
+// the tracker's.
+type lesson struct {
+	Learned
+	At time.Time `json:"at,omitzero"`
+}
+
+func (l lesson) now(now time.Time) Learned {
+	if now.Sub(l.At) >= learnedFor {
+		return Learned{}
+	}
+	return l.Learned
+}
+
+// Learn keeps what an upstream shows of its limits now, over restarts: 0 for
+// none, but connections of 0 change nothing.
 func (m *Monitor) Learn(name string, l Learned) {
 	now := wall()
 	m.mu.Lock()
@@ -16,7 +34,7 @@ func (m *Monitor) Learn(name string, l Learned) {
 	if l.Connections > 0 {
 		next.Fewer = fewer{l.Connections, now}
 	}
-	u.learned = Learned{Size: cmp.Or(l.Size, u.learned.Size), Recipients: cmp.Or(l.Recipients, u.learned.Recipients)}
+	u.learned = lesson{Learned{Size: l.Size, Recipients: l.Recipients}, now}
 	m.apply(u, next, now)
 }
 
@@ -26,7 +44,7 @@ func (m *Monitor) Learned(name string) Learned {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if u := m.upstreams[name]; u != nil {
-		l := u.learned
+		l := u.learned.now(now)
 		l.Connections = u.Fewer.limit(now)
 		return l
 	}

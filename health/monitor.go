@@ -134,8 +134,8 @@ type upstream struct {
 	served  time.Time // when it last took mail
 
 	budget   budget
-	learned  Learned // but its connections, which are the tracker's
-	underWay int     // deliveries
+	learned  lesson
+	underWay int // deliveries
 
 	local       bool // it is on this machine
 	routed      bool // a route leads there
@@ -186,10 +186,10 @@ func (m *Monitor) add(t Target, was savedUpstream, now time.Time) {
 	u := &upstream{Target: t, tracker: was.tracker, learned: was.Learned, down: make(chan struct{})}
 	u.budget = budget{limits: t.Limits, spent: was.Spent}
 	if was.Account != t.Account {
-		u.tracker, u.learned = u.forgive(now), Learned{}
+		u.tracker, u.learned = u.forgive(now), lesson{}
 	}
 	if u.Breaker.Kind == Place { // we may be in another one
-		u.Breaker = breaker{}
+		u.Breaker = u.Breaker.elsewhere(now)
 	}
 	if u.fell = u.Reach == down; !u.fell { // it may have been long ago that it was up
 		u.tracker = u.move(unknown, Fault{}, now)
@@ -281,7 +281,7 @@ func (m *Monitor) Forgive(name, account string) {
 
 // renew forgets what was said about another account. The caller holds mu.
 func (m *Monitor) renew(u *upstream, account string, now time.Time) {
-	u.Account, u.learned = account, Learned{}
+	u.Account, u.learned = account, lesson{}
 	m.apply(u, u.forgive(now), now)
 }
 

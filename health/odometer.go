@@ -61,7 +61,7 @@ func (m *Monitor) rewind(back time.Duration) {
 	for _, u := range m.upstreams {
 		u.tracker = u.shift(-back)
 		u.budget.spent.shift(-back)
-		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince, &u.budget.since)
+		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince, &u.budget.since, &u.learned.At)
 	}
 	for _, at := range times {
 		if !at.IsZero() {

@@ -535,6 +535,47 @@ func TestPlaceIsForgivenAtStart(t *testing.T) {
 	})
 }
 
+// TestPlaceHidesNoLogin: what is forgiven for the place is no licence to tell the
+// same wrong secret again, after a restart or in another network; nor does it
+// wait for hours longer than that.
+func TestPlaceHidesNoLogin(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	tr := tracker{Reach: up}
+	no := func(k Kind, trial bool) {
+		if trial {
+			now = tr.Breaker.Until
+			tr.Breaker = tr.Breaker.charge(now)
+		}
+		tr = tr.observe(observation{trial: trial, generation: tr.generation, underWay: 1, fault: Fault{Kind: k, Reason: "no"}}, now, 2)
+	}
+	no(Account, false)
+	no(Account, true)
+	again := tr.Breaker.Logins.again()
+	tr.Breaker.Until = now.Add(time.Second) // a person's wish, say
+	no(Place, true)
+	if tr.Breaker.Kind != Place || !tr.Breaker.Until.After(again) {
+		t.Fatalf("%+v", tr.Breaker)
+	}
+	again = tr.Breaker.Logins.again()
+	if b := tr.roam(now).Breaker; !b.Until.Equal(again) {
+		t.Errorf("in another network: again at %v, want %v", b.Until, again)
+	}
+
+	file := t.TempDir() + "/health.json"
+	synctest.Test(t, func(t *testing.T) {
+		start := func() (*Monitor, Standing) {
+			m := New(Options{Targets: []Target{{Name: "a"}}, File: file})
+			return m, m.Standing("a")
+		}
+		m, _ := start()
+		m.upstreams["a"].tracker = tr.shift(wall().Sub(now))
+		m.saveNow()
+		if _, s := start(); s.Rank != Unusable {
+			t.Errorf("a restart gives a third login: %+v", s)
+		}
+	})
+}
+
 // TestOneFailsAllAreAsked: a router dies behind a link that stays up, while
 // nobody had reason to ask: a session that is lost shows it within seconds.
 func TestOneFailsAllAreAsked(t *testing.T) {

@@ -56,7 +56,7 @@ func (m *Monitor) Status() []Status {
 			Preferred: m.rank(u, now) == Ready,
 		}
 		s.Kind, s.Why = m.trouble(u, now)
-		s.Budget, s.AtOnce, s.Learned = u.budget.status(now), u.atOnce(now), u.learned
+		s.Budget, s.AtOnce, s.Learned = u.budget.status(now), u.atOnce(now), u.learned.now(now)
 		s.Learned.Connections = u.Fewer.limit(now)
 		switch {
 		case u.Breaker.open(now):

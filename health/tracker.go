@@ -136,15 +136,9 @@ func (t tracker) anew(now time.Time) tracker {
 	return t
 }
 
-// roam is anew in another network, where what was refused for the place we were
-// in, and sessions that broke there, are forgiven too.
+// roam is anew in another network, where the breaker forgives, too.
 func (t tracker) roam(now time.Time) tracker {
-	switch t.Breaker.Kind {
-	case Session, Place, Connections:
-		if !t.Breaker.suspectsLogin() {
-			t.Breaker = breaker{}
-		}
-	}
+	t.Breaker = t.Breaker.elsewhere(now)
 	return t.anew(now)
 }
 
