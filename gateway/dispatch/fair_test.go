@@ -20,9 +20,6 @@ import (
 // only upstream, whatever it is that keeps them, a letter leaves within half a
 // minute, and the bulk goes on.
 func TestFreshMailBesideBulk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it fills a queue with 100,000 messages")
-	}
 	slow := func(int, relay.Delivery) *relay.Result {
 		time.Sleep(5 * time.Second)
 		return nil
@@ -47,7 +44,7 @@ func TestFreshMailBesideBulk(t *testing.T) {
 				defer store.Close()
 				w := &world{t: t, store: store, peers: map[string]*peer{"a": {name: "a", script: tt.script}}}
 				w.edit = func(c *Config) { c.Upstreams["a"] = Upstream{Relay: w.peers["a"], Slots: 4} }
-				w.fill(100_000)
+				w.fill(manyWait)
 				f := &fairness{at: map[string]time.Time{}}
 				w.peers["a"].seen = f.seen
 				w.limits = tt.limits

@@ -43,7 +43,9 @@ func TestBudgetMovesMailOn(t *testing.T) {
 			ids = append(ids, w.submit("ann@example.com", "bob@example.net"))
 		}
 		w.pass(55 * time.Second)
-		w.wantTook(map[string]int{"a": 9}) // the last are given with pauses
+		if _, took := w.peers["a"].count(); took < 8 || took > 10 { // the last are given with pauses
+			t.Errorf("%d left in the first minute", took)
+		}
 		w.pass(3 * time.Minute)
 		w.wantTook(map[string]int{"a": 30})
 		for _, id := range ids {
