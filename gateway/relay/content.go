@@ -136,12 +136,13 @@ func (t *transaction) dot() error {
 		_, err = t.early(err)
 		return err
 	}
+	sent := t.c.wire.wrote
 	r, err := t.c.reply(time.Now().Add(dotTimeout))
 	if err == nil && r.Code/100 == 3 {
 		err = errUnexpected
 	}
 	if err != nil {
-		return t.unanswered(r, err)
+		return t.unanswered(r, err, sent)
 	}
 	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r})
 	if r.Code == 421 || !t.c.seat.enter(open) {
@@ -170,11 +171,12 @@ func (t *transaction) taken() {
 	}
 }
 
-// unanswered is for a dot without a reply. The kernel may know how far it got.
-func (t *transaction) unanswered(r Reply, err error) error {
+// unanswered is for a dot without a reply, sent with the octet of that number. The
+// kernel may know how far it got.
+func (t *transaction) unanswered(r Reply, err error, sent int64) error {
 	far := inDoubt
 	if r.Code == 0 {
-		far = t.c.wire.evidence()
+		far = t.c.wire.evidence(sent)
 	}
 	if far == kept {
 		return &Error{Stage: Body, Err: fmt.Errorf("%w: %w", errKept, err)}

@@ -20,10 +20,11 @@ type tcp struct {
 	ended   bool // the peer has closed its side
 	unsent  int  // octets that it was given and never sent
 	waiting int  // octets that the peer did not acknowledge, the unsent included
+	later   int  // octets that were written after the dot: TLS answers some records by itself
 }
 
-// tell reads the evidence. The dot is the last that was written, so whatever is
-// left over, the dot is a part of.
+// tell reads the evidence. But for what is later, the dot was the last that was
+// written, so whatever is left over, the dot is a part of.
 //
 // Only of a dead connection can be said that what was not sent never will be:
 // from a live one, even from one whose peer has closed its side, it may still
@@ -32,9 +33,9 @@ type tcp struct {
 // do (RFC 5482).
 func (c tcp) tell() evidence {
 	switch {
-	case c.dead && c.unsent > 0:
+	case c.dead && c.unsent > c.later:
 		return kept
-	case (c.dead || c.ended) && c.waiting > 0:
+	case (c.dead || c.ended) && c.waiting > c.later:
 		return unacked
 	default:
 		return inDoubt

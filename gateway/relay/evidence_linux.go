@@ -9,13 +9,14 @@ const (
 	tcpCloseWait = 8
 )
 
-// evidence asks the kernel how far the last octet written got. Linux keeps its
-// counters when a connection is reset or given up, until it is closed.
-func (w *wire) evidence() evidence {
+// evidence asks the kernel how far the octet got that was written as the dot-th.
+// Linux keeps its counters when a connection is reset or given up, until it is
+// closed.
+func (w *wire) evidence(dot int64) evidence {
 	if w.raw == nil {
 		return inDoubt
 	}
-	var c tcp
+	c := tcp{later: int(w.wrote - dot)}
 	var err error
 	look := func(fd uintptr) {
 		var info *unix.TCPInfo

@@ -43,6 +43,12 @@ func reset(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }
 func fin(c *net.TCPConn)   { _ = c.CloseWrite() }
 func never(*net.TCPConn)   {}
 
+// babble is no TLS: we answer it with an alert, which nobody acknowledges.
+func babble(c *net.TCPConn) {
+	_, _ = c.Write([]byte("\x17\x03\x03\x00\x14twenty octets of junk"))
+	fin(c)
+}
+
 // lose delivers to a peer that does not answer the dot, over real TCP. The end
 // comes when the client waits for that answer.
 func lose(t *testing.T, e ending, beforeDot func(Endpoint)) RcptResult {
@@ -179,6 +185,7 @@ func TestEvidence(t *testing.T) {
 		"all read, reset":                   {ending{reads: true, end: reset}, "in doubt"},
 		"all read, reset, TLS":              {ending{reads: true, secret: true, end: reset}, "in doubt"},
 		"all read, closed":                  {ending{reads: true, end: fin}, "in doubt"},
+		"all read, then junk, TLS":          {ending{reads: true, secret: true, end: babble}, "in doubt"},
 		"control: no descriptor to look at": {ending{hidden: true, end: reset}, "in doubt"},
 	} {
 		t.Run(name, func(t *testing.T) {

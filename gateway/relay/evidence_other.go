@@ -3,4 +3,4 @@
 package relay
 
 // evidence is none here.
-func (w *wire) evidence() evidence { return inDoubt }
+func (w *wire) evidence(int64) evidence { return inDoubt }

@@ -15,6 +15,10 @@ func TestTell(t *testing.T) {
 		{unsent: 1, waiting: 1}:               inDoubt, // alive
 		{waiting: 1}:                          inDoubt,
 		{}:                                    inDoubt,
+
+		{dead: true, unsent: 24, waiting: 24, later: 24}: inDoubt, // that was no dot
+		{dead: true, unsent: 24, waiting: 25, later: 24}: unacked,
+		{dead: true, unsent: 25, waiting: 25, later: 24}: kept,
 	} {
 		if got := c.tell(); got != want {
 			t.Errorf("%+v: %d, want %d", c, got, want)

@@ -253,3 +253,21 @@ func TestRequireTLS(t *testing.T) {
 		}
 	})
 }
+
+// TestParametersAreNoRefusal: who was refused for parameters that mail can do
+// without, and could not be asked for again, was not refused.
+func TestParametersAreNoRefusal(t *testing.T) {
+	for fault, want := range map[string][]string{
+		"dot=451 no":        {"dot 451", "rcpt 451"},
+		"dot=554 5.6.0 no":  {"dot 554", "rcpt 451"},
+		"data=451 no":       {"data 451", "rcpt 451"},
+		"dot=close":         {"dot in doubt", "rcpt 451"},
+		"dot=421 4.3.2 bye": {"dot 421", "rcpt 451"},
+	} {
+		inWorld(t, sink.Options{Extra: []string{"DSN"}, Faults: faults(t, "rcpt:b@x#1=501 5.5.4 no", fault)}, Options{}, func(w *world) {
+			d := mail(letter, "a@x", "b@x")
+			d.Recipients[1].Notify = "NEVER"
+			w.want(w.deliver(d), want...)
+		})
+	}
+}

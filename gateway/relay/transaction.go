@@ -294,7 +294,8 @@ func (t *transaction) hearRcpt(i int, r Reply) error {
 			t.crowd = len(t.accepted)
 		}
 	case t.params.spareRcpt(&t.d.Recipients[i]) && refusesParams(r):
-		t.bare = append(t.bare, i)
+		t.bare = append(t.bare, i) // which is no result
+		return nil
 	}
 	t.res.Rcpts[i] = RcptResult{Stage: Rcpt, Reply: r}
 	return nil
@@ -314,10 +315,14 @@ func (t *transaction) proceed() {
 	t.lesson = shown{recipients: t.crowd, bare: len(t.bare) > 0}
 }
 
-// leave is for those who were not asked for and will not be.
+// leave is for those who were not asked for, or not without parameters, and will
+// not be.
 func (t *transaction) leave() {
 	t.decide(t.rest, RcptResult{Stage: Rcpt, Reply: Reply{
 		Code: 452, Enhanced: "4.5.3", Text: "4.5.3 not asked for: the server takes only so many recipients at a time, and did not go on after the first ones",
+	}})
+	t.decide(t.bare, RcptResult{Stage: Rcpt, Reply: Reply{
+		Code: 451, Enhanced: "4.5.4", Text: "4.5.4 not asked for again without the parameters that the server refused: it did not go on after the others",
 	}})
 }
 

@@ -19,6 +19,8 @@ type wire struct {
 	at   func(fd uintptr) bool // look.at
 	once sync.Once
 
+	wrote int64 // octets that the kernel took; it belongs to who writes
+
 	// moved is told of octets that come, nil when nobody wants to know. It
 	// belongs to who reads.
 	moved func()
@@ -75,6 +77,12 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return w.look.n, w.look.err
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.wrote += int64(n)
+	return n, err
 }
 
 // discard makes Close forget what was not sent: it could still bring a message
