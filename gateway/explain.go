@@ -38,7 +38,7 @@ type ReplyAnswer struct {
 // ReplyStage is what it would do at one stage, and who says so.
 type ReplyStage struct {
 	Stage    string     `json:"stage"`
-	Verdict  string     `json:"verdict"` // delivered, next, later, bounce or in-doubt; hold where a person decides
+	Verdict  string     `json:"verdict"` // delivered, next, later, bounce or in-doubt; hold where a person decides; continue where nothing is decided yet
 	Scope    string     `json:"scope,omitempty"`
 	Message  string     `json:"message"`         // what becomes of the message
 	Upstream string     `json:"upstream"`        // and of the upstream
@@ -143,6 +143,10 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 	if rcpt == "" {
 		rcpt = "somebody@example.net"
 	}
+	meaning := rules.Classify(at, r, nil, rcpt, now)
+	if goesOn(at, r) {
+		return ReplyStage{Stage: at.String(), Verdict: "continue", Message: "it goes on", Upstream: "it stays in use", Rule: meaning.Rule}
+	}
 	m := &queue.Message{ReversePath: "sender@example.com", Recipients: []queue.Recipient{{Address: rcpt, State: queue.Pending}}}
 	m.Accepted = now
 	result := relay.RcptResult{Stage: at, Reply: r, InDoubt: at == relay.Dot && !r.Refuses() && !r.Positive()}
@@ -150,7 +154,6 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 		Message: m, Upstream: thisOne, Rcpts: []int{0}, Rules: rules, At: now,
 		Result: relay.Result{Rcpts: []relay.RcptResult{result}, Served: at >= relay.Mail},
 	}, dispatch.Now{Time: now, Online: time.Second})
-	meaning := rules.Classify(at, r, nil, rcpt, now)
 	s := ReplyStage{
 		Stage: at.String(), Verdict: judged.Attempts[0].Verdict, Scope: string(meaning.Scope), Rule: meaning.Rule,
 	}
@@ -171,6 +174,21 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 	s.Message = messageWords(s.Verdict, meaning.Scope, judged, p)
 	s.Upstream = upstreamWords(meaning, judged, after, now)
 	return s
+}
+
+// goesOn says that a reply is what an upstream is hoped to say there (RFC 5321
+// 4.3.2, RFC 4954 4), after which the next command follows.
+func goesOn(at relay.Stage, r relay.Reply) bool {
+	switch at {
+	case relay.Auth:
+		return r.Positive() || r.Code == 334
+	case relay.Data:
+		return r.Code == 354
+	case relay.Greeting, relay.Hello, relay.StartTLS, relay.Mail, relay.Rcpt:
+		return r.Positive()
+	default:
+		return false
+	}
 }
 
 // suffer is what a fault makes of an upstream that was well.

@@ -40,6 +40,12 @@ urls = ["smtps://smtp.gmail.com"]
 		{ReplyQuestion{Stage: "ehlo", Reply: "550 5.1.1 no such user"}, "next", "policy", "at once", "until a probe", "550"},
 		{ReplyQuestion{Stage: "starttls", Reply: "550 5.4.5 Daily user sending limit exceeded", Profile: "gmail"}, "next", "identity", "at once", "proves who it is", "550"},
 		{ReplyQuestion{Stage: "dot", Reply: "250 2.0.0 taken"}, "delivered", "", "is delivered", "stays in use", "2xx"},
+		{ReplyQuestion{Stage: "greeting", Reply: "220 hello"}, "continue", "", "goes on", "stays in use", "220 as the greeting"},
+		{ReplyQuestion{Stage: "auth", Reply: "334"}, "continue", "", "goes on", "stays in use", "334"},
+		{ReplyQuestion{Stage: "data", Reply: "354 go on"}, "continue", "", "goes on", "stays in use", "354"},
+		{ReplyQuestion{Stage: "data", Reply: "250 ok"}, "next", "session", "at once", "left alone", "250"},
+		{ReplyQuestion{Stage: "rcpt", Reply: "354 go on"}, "next", "session", "at once", "left alone", "354"},
+		{ReplyQuestion{Config: cfg, Upstream: "only", Stage: "mail", Reply: "421 4.7.0 no"}, "next", "session", "there is no other", "left alone", "421"},
 		{ReplyQuestion{Stage: "dot", Reply: "354 go on"}, "in-doubt", "session", "may have been taken", "left alone", "354"},
 	} {
 		a, err := ExplainReply(c.q, now)

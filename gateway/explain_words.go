@@ -6,11 +6,16 @@ import (
 	"mailroam/gateway/dispatch"
 	"mailroam/gateway/relay"
 	"mailroam/health"
+	"mailroam/queue"
 )
 
 // messageWords says what becomes of a message.
 func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatch.Policy) string {
 	perm := j.Results[0].Last.Permanent()
+	next := "the next upstream gets it at once"
+	if len(p.Routes.Eligible(&queue.Message{})) == 1 {
+		next = "it waits for this upstream, since there is no other"
+	}
 	switch {
 	case verdict == "hold":
 		return "it is held until a person decides"
@@ -25,19 +30,19 @@ func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatc
 	case verdict == string(relay.Later):
 		return "it waits and is tried again; another upstream would hear the same"
 	case !j.Fault.OK():
-		return "the next upstream gets it at once, and nothing is held against it"
+		return next + ", and nothing is held against it"
 	case !perm:
-		return "the next upstream gets it at once; while all put it off, it is tried again later"
+		return next + "; while all put it off, it is tried again later"
 	}
 	switch s {
 	case relay.ScopeSender, relay.ScopePolicy:
-		return "the next upstream gets it at once; when all refuse it so, its sender is told, and " + spell(p.PolicyHold) + " later it bounces"
+		return next + "; when all refuse it so, its sender is told, and " + spell(p.PolicyHold) + " later it bounces"
 	case relay.ScopeSize, relay.ScopeMessage:
-		return "the next upstream that might take it gets it at once; it bounces when all refuse it for good"
+		return next + ", if it might take it; it bounces when all refuse it for good"
 	case relay.ScopeUnknown:
-		return "the next upstream gets it at once; a second one that refuses it for good bounces it"
+		return next + "; a second one that refuses it for good bounces it"
 	}
-	return "the next upstream gets it at once; such a refusal does not count towards a bounce"
+	return next + "; such a refusal does not count towards a bounce"
 }
 
 // upstreamWords says what becomes of an upstream that was well. after is how it

@@ -28,7 +28,7 @@ func choices(m *queue.Message, list []dispatch.Choice) []admin.Choice {
 		case !c.Blocked.IsZero():
 			a.Why = "relays nothing for this sender: " + c.Why
 		case c.Lacks != "":
-			a.Why = c.Lacks + "; no other could take it either, so it will be refused"
+			a.Why = c.Lacks + "; no other could take it either, so it is asked all the same, and is likely to refuse it"
 		}
 		if c.ReversePath != m.ReversePath {
 			a.ReversePath = c.ReversePath

@@ -54,7 +54,7 @@ end of the message). Quote the reply as the log has it, on one line or on more.`
 	f := c.Flags()
 	f.StringVar(&q.Profile, "profile", "", "the `provider` that said it; --profiles lists them")
 	f.StringVar(&q.Upstream, "upstream", "", "the upstream of the config that said it, by its `name`")
-	f.StringVar(&q.Stage, "stage", "", "when it was said: greeting, ehlo, starttls, auth,\nmail, rcpt, data, body or dot")
+	f.StringVar(&q.Stage, "stage", "", "the `stage` at which it was said: greeting, ehlo, starttls, auth,\nmail, rcpt, data, body or dot")
 	f.StringVar(&q.Rcpt, "rcpt", "", "the `address` of the recipient, which a text may name")
 	f.BoolVar(&profiles, "profiles", false, "list the providers that are known")
 	f.BoolVar(&asJSON, "json", false, "print JSON")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +48,11 @@ alone is asked.`,
 			if to == "" {
 				return usage(c, "a message goes to somebody: name a recipient after the sender")
 			}
+			for _, address := range []string{from, to, bare(author)} {
+				if address != "" && !mayBeAddress(address) {
+					return usage(c, "%q is no mail address like ann@example.net", queue.Printable(address, 100))
+				}
+			}
 			if author != "" {
 				content.Authors = []string{bare(author)}
 			} else if from != "" {
@@ -57,12 +63,24 @@ alone is asked.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&size, "size", "", "how large the message is (10MB, 25MiB)")
+	f.StringVar(&size, "size", "", "`octets` of the message (10MB, 25MiB)")
 	f.StringVar(&author, "author", "", "`address` that the From: line names (default FROM)")
 	f.BoolVar(&content.EightBit, "8bit", false, "it has octets above 127 (8BITMIME)")
 	f.BoolVar(&content.UTF8, "utf8", false, "its header has letters beyond ASCII (SMTPUTF8)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+// mayBeAddress also takes a name alone, like root, which default_from is for, and
+// letters beyond ASCII (RFC 6531 3.3).
+func mayBeAddress(s string) bool {
+	s = strings.Map(func(r rune) rune {
+		if r >= 0xa0 && unicode.IsPrint(r) {
+			return 'x'
+		}
+		return r
+	}, s)
+	return bareAddress(s) || bareAddress(s+"@example.net") || strings.HasPrefix(s, `"`) && strings.Contains(s, `"@`)
 }
 
 // bare takes the brackets off a path.
