@@ -73,10 +73,12 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 			waiting, done = context.WithDeadlineCause(waiting, b.end, errQueued)
 			defer done()
 		}
-		c.seat.onCut(func() {
+		if !c.seat.onCut(func() {
 			cancel(ErrRoamed)
 			c.abort()
-		})
+		}) {
+			return &Error{Stage: Auth, Err: ErrRoamed}
+		}
 		for under != nil {
 			select {
 			case <-under:

@@ -199,6 +199,31 @@ func TestWaitAtTheGate(t *testing.T) {
 	}
 }
 
+// TestCutBeforeTheGate: who lost its way just before it came to the gate does not
+// wait there.
+func TestCutBeforeTheGate(t *testing.T) {
+	way := atomic.Value{}
+	way.Store("home")
+	ro := account(password("pw"))
+	ro.Path = func(_, _ netip.Addr) string { return way.Load().(string) }
+	inWorld(t, sink.Options{Users: map[string]string{"ann": "pw"}}, ro, func(w *world) {
+		defer w.onLoopback()()
+		ctx, b := w.t.Context(), newBudget(true, time.Now())
+		c, fault := w.up.race(ctx, b, unwatched())
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		w.up.gate.turn(0)
+		way.Store("café")
+		w.up.Roam("café")
+		began := time.Now()
+		if _, fault = w.up.ready(ctx, ctx, c, b, unwatched(), 0); fault == nil || fault.Err != ErrRoamed || time.Since(began) > 0 {
+			t.Errorf("%v after %v", fault, time.Since(began))
+		}
+		w.up.gate.end(nil)
+	})
+}
+
 // TestRamp: sessions that log in one by one are not far behind those that would
 // side by side: the n-th waits for n logins, and those before it work.
 func TestRamp(t *testing.T) {

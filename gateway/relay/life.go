@@ -22,10 +22,18 @@ func (l *life) ended(c *conn, now time.Time) {
 	l.last, l.at = c.mails, now
 }
 
+// saw unlearns a number that a session outlived: it was a restart, say.
+func (l *life) saw(mails int) {
+	if mails > l.last {
+		l.last = 0
+	}
+}
+
 // retire ends a session that has had as many messages as we, the upstream (RFC
 // 9422 4.1) or its habits allow, before the upstream does.
 func (u *Upstream) retire(c *conn) bool {
 	u.idle.mu.Lock()
+	u.idle.life.saw(c.mails)
 	shown := int(u.idle.life.limit.now(time.Now()))
 	u.idle.mu.Unlock()
 	n := least(least(u.opts.MaxMessages, c.caps.messages), shown)

@@ -309,6 +309,27 @@ func TestMessagesPerConnection(t *testing.T) {
 			t.Errorf("learnt %d", got)
 		}
 	})
+	// Two restarts on one day, and a session in between that lived on.
+	inWorld(t, sink.Options{}, Options{}, func(w *world) {
+		restarts := func() {
+			c := w.up.idle.pop()
+			w.up.idle.ended(c, time.Millisecond)
+			c.abort()
+			time.Sleep(time.Hour)
+		}
+		for _, messages := range []int{1, 5, 1} {
+			for range messages {
+				w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
+			}
+			if messages == 1 {
+				restarts()
+			}
+			w.up.CloseIdle()
+		}
+		if got := w.up.idle.life.limit.n; got != 0 {
+			t.Errorf("learnt %d from restarts", got)
+		}
+	})
 	// A transaction of several batches ends its session in the middle, too.
 	inWorld(t, sink.Options{}, Options{MaxMessages: 2, MaxRecipients: 1}, func(w *world) {
 		w.want(w.deliver(mail(letter, "a@x", "b@x", "c@x")), "dot 250", "dot 250", "dot 250")

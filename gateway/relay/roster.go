@@ -93,14 +93,16 @@ func (s *seat) connected(local, peer netip.Addr, cut func()) bool {
 	return !s.lost
 }
 
-// onCut says what ends the session from now on.
-func (s *seat) onCut(cut func()) {
+// onCut says what ends the session from now on. It is false when the network has
+// changed meanwhile, as with enter.
+func (s *seat) onCut(cut func()) bool {
 	if s == nil {
-		return
+		return true
 	}
 	s.roster.mu.Lock()
 	defer s.roster.mu.Unlock()
 	s.cut = cut
+	return !s.lost
 }
 
 // enter says that another phase begins.
