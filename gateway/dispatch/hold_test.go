@@ -16,8 +16,10 @@ var (
 )
 
 // barredWorld has mail that both refuse, one for its sender and one by policy.
-func barredWorld(t *testing.T, test func(w *world, id queue.ID)) {
+func barredWorld(t *testing.T, hold time.Duration, test func(w *world, id queue.ID)) {
 	live(t, both, func(w *world) {
+		w.edit = func(c *Config) { c.PolicyHold = hold }
+		w.restart(both)
 		w.pass(time.Second)
 		w.peers["a"].plays(onlyFrom("ann@example.com", notYou))
 		w.peers["b"].plays(onlyFrom("ann@example.com", policy))
@@ -56,7 +58,7 @@ func (w *world) notices() (kinds []string) {
 // its sender hears of it at once and once, it is shown to them seldom, and after
 // policy_hold it goes back with what all said.
 func TestBarredMailWaits(t *testing.T) {
-	barredWorld(t, func(w *world, id queue.ID) {
+	barredWorld(t, 24*time.Hour, func(w *world, id queue.ID) {
 		m := w.wantState(id, queue.Queued)
 		if m.Barred == 0 || m.Warned.IsZero() || len(m.Recipients[0].Said) != 2 {
 			t.Errorf("barred %v, warned %v, %+v", m.Barred, m.Warned, m.Recipients[0])
@@ -82,9 +84,9 @@ func TestBarredMailWaits(t *testing.T) {
 
 // TestTimeOfflineIsNoPolicyHold: it counts online.
 func TestTimeOfflineIsNoPolicyHold(t *testing.T) {
-	barredWorld(t, func(w *world, id queue.ID) {
+	barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
 		w.goes(netmon.Snapshot{})
-		w.pass(72 * time.Hour)
+		w.pass(12 * time.Hour)
 		w.wantState(id, queue.Queued)
 	})
 }
@@ -105,8 +107,8 @@ func TestBarredMailBeginsAnew(t *testing.T) {
 		"restart": func(w *world) { w.restart(both) },
 	} {
 		t.Run(name+", mended", func(t *testing.T) {
-			barredWorld(t, func(w *world, id queue.ID) {
-				w.pass(10 * time.Hour)
+			barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
+				w.pass(90 * time.Minute)
 				w.peers["b"].plays(nil)
 				w.pass(time.Second)
 				w.wantState(id, queue.Queued)
@@ -116,15 +118,15 @@ func TestBarredMailBeginsAnew(t *testing.T) {
 			})
 		})
 		t.Run(name+", not mended", func(t *testing.T) {
-			barredWorld(t, func(w *world, id queue.ID) {
-				w.pass(23 * time.Hour)
+			barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
+				w.pass(230 * time.Minute)
 				change(w)
-				w.pass(22 * time.Hour)
+				w.pass(230 * time.Minute)
 				m := w.wantState(id, queue.Queued)
 				if m.Barred == 0 {
 					t.Error("it is barred no more")
 				}
-				w.pass(3 * time.Hour)
+				w.pass(30 * time.Minute)
 				w.wantState(id, queue.Done)
 				want := 2
 				if name == "release" { // which has its time before it again
@@ -137,8 +139,8 @@ func TestBarredMailBeginsAnew(t *testing.T) {
 		})
 	}
 	t.Run("no change", func(t *testing.T) { // the control
-		barredWorld(t, func(w *world, id queue.ID) {
-			w.pass(10 * time.Hour)
+		barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
+			w.pass(90 * time.Minute)
 			w.peers["b"].plays(nil)
 			w.pass(time.Second)
 			w.wantState(id, queue.Queued)
@@ -150,12 +152,14 @@ func TestBarredMailBeginsAnew(t *testing.T) {
 // nothing is barred, and nothing goes back, whatever the others say.
 func TestOneLeftIsNoPolicyHold(t *testing.T) {
 	live(t, both, func(w *world) {
+		w.edit = func(c *Config) { c.PolicyHold = time.Hour }
+		w.restart(both)
 		w.pass(time.Second)
 		w.peers["a"].plays(onlyFrom("ann@example.com", notYou))
 		w.peers["b"].set(true)
 		w.pass(2 * time.Minute)
 		id := w.submit("ann@example.com", "bob@example.net")
-		w.pass(72 * time.Hour)
+		w.pass(6 * time.Hour)
 		if m := w.wantState(id, queue.Queued); m.Barred != 0 {
 			t.Error("barred, though b was never asked")
 		}
@@ -182,10 +186,10 @@ func TestManyBarredOfOneSender(t *testing.T) {
 			}))
 		}
 		var ids []queue.ID
-		for i := range 40 {
+		for i := range 20 {
 			ids = append(ids, w.submit("ann@example.com", string(rune('a'+i%26))+string(rune('a'+i/26))+"@example.net"))
 		}
-		for range 200 {
+		for range 60 {
 			w.pass(30 * time.Minute)
 			for _, id := range ids {
 				if m := w.get(id); m.State == queue.Done {
@@ -226,7 +230,7 @@ func TestWarn(t *testing.T) {
 		if got := w.notices(); !warned(w, id) || len(got) != 1 {
 			t.Errorf("not told after four hours: %q", got)
 		}
-		w.pass(48 * time.Hour)
+		w.pass(12 * time.Hour)
 		if got := w.notices(); len(got) != 1 {
 			t.Errorf("told again: %q", got)
 		}
