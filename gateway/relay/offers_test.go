@@ -80,22 +80,23 @@ func TestLimitsKeyword(t *testing.T) {
 // TestLearntSize: a refusal for size steers the choice, for a day; asked all the
 // same, the upstream is asked, and what it takes disproves it.
 func TestLearntSize(t *testing.T) {
+	large := strings.Repeat("0123456789abc\r\n", 5000)
 	for _, c := range []struct {
 		fault string
 		want  int64
 	}{
-		{"mail#1=552 5.3.4 no", 35},
-		{"mail#1=552 too big", 35},
-		{"dot#1=552 5.2.3 no", 35},
-		{"dot#1=554 5.3.4 no", 35},
-		{"body#1=552 5.3.4 no", 35},
+		{"mail#1=552 5.3.4 no", 74999},
+		{"mail#1=552 too big", 74999},
+		{"dot#1=552 5.2.3 no", 74999},
+		{"dot#1=554 5.3.4 no", 74999},
+		{"body#1=552 5.3.4 no", 74999},
 		{"dot#1=552 mailbox full", 0},
 		{"rcpt#1=552 5.2.3 not for her", 0},
 		{"dot#1=552 5.2.2 full", 0},
 		{"dot#1=451 5.3.4 nonsense", 0},
 	} {
 		inWorld(t, sink.Options{Faults: faults(t, c.fault)}, Options{}, func(w *world) {
-			w.deliver(mail(letter, "b@example.com"))
+			w.deliver(mail(large, "b@example.com"))
 			if l, o := w.up.Learned(), w.up.Offers(); l.Size != c.want || o.Size != c.want {
 				t.Errorf("%s: %+v, %+v", c.fault, l, o)
 			}
@@ -103,9 +104,17 @@ func TestLearntSize(t *testing.T) {
 			if l := w.up.Learned(); l.Size != c.want {
 				t.Errorf("a smaller one disproved it: %+v", l)
 			}
-			w.want(w.deliver(mail(letter, "b@example.com")), "dot 250")
+			w.want(w.deliver(mail(large, "b@example.com")), "dot 250")
 			if l := w.up.Learned(); l.Size != 0 {
 				t.Errorf("not disproved: %+v", l)
+			}
+		})
+	}
+	// So little may be sent anywhere: it is not too large.
+	for _, fault := range []string{"mail=552 5.3.4 no", "mail=552 quota exceeded", "dot=552 5.2.3 no"} {
+		inWorld(t, sink.Options{Faults: faults(t, fault)}, Options{}, func(w *world) {
+			if w.deliver(mail(letter, "b@example.com")); w.up.Learned() != (Learned{}) {
+				t.Errorf("%s: %+v", fault, w.up.Learned())
 			}
 		})
 	}

@@ -270,9 +270,10 @@ func (t *transaction) refuse(r Reply) {
 		t.bare = t.rcpts
 		return
 	}
-	if t.tooLarge(r); r.Code == 552 && r.Enhanced == "" { // later on, a mailbox may be full
-		t.u.lessons.learn(shown{size: t.d.Size - 1}, time.Now())
+	if r.Code == 552 && r.Enhanced == "" { // later on, a mailbox may be full
+		r.Enhanced = "5.3.4"
 	}
+	t.tooLarge(r)
 	t.decide(t.rcpts, *t.refused)
 	t.decide(t.rest, *t.refused)
 }
@@ -326,10 +327,14 @@ func (t *transaction) leave() {
 	}})
 }
 
+// leastSize is what every server takes (RFC 5321 4.5.3.1.7). Who refuses less
+// speaks of something else, such as an account that is full.
+const leastSize = 64 << 10
+
 // tooLarge learns from a refusal that is about the size: a smaller message may
 // pass.
 func (t *transaction) tooLarge(r Reply) {
-	if r.Enhanced == "5.3.4" || r.Enhanced == "5.2.3" {
+	if (r.Enhanced == "5.3.4" || r.Enhanced == "5.2.3") && t.d.Size > leastSize {
 		t.u.lessons.learn(shown{size: t.d.Size - 1}, time.Now())
 	}
 }
