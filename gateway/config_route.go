@@ -28,6 +28,10 @@ func rewriting(to *[]dispatch.Rewrite) rule {
 				continue
 			}
 			w := dispatch.Rewrite{Pattern: lowerDomain(pattern)}
+			if slices.ContainsFunc(*to, func(o dispatch.Rewrite) bool { return strings.EqualFold(o.Pattern, w.Pattern) }) {
+				d.problem(value.line, key+"."+printable(pattern), "is there twice, for capitals make no difference", "remove one of them")
+				continue
+			}
 			text(&w.Address, checkAddress).value(d, key+"."+printable(pattern), value)
 			w.Address = lowerDomain(w.Address)
 			*to = append(*to, w)

@@ -81,6 +81,9 @@ func (a *app) printConfig(cfg *gateway.Config) {
 		if len(u.Senders) > 0 {
 			senders = strings.Join(u.Senders, ", ")
 		}
+		for _, w := range u.Rewrite {
+			senders += fmt.Sprintf("; %s as %s", w.Pattern, w.Address)
+		}
 		ups.add(cell{text: fmt.Sprint(i + 1)}, cell{u.Name, bold}, cell{text: strings.Join(urls, ", ")}, cell{text: login}, cell{text: senders})
 	}
 	ups.print(a.out)

@@ -76,7 +76,8 @@ func example(t *testing.T, line string) {
 		if err := c.Run(); err != nil || stderr.Len() > 0 || stdout.Len() == 0 {
 			t.Errorf("%v\n%s%s", err, &stdout, &stderr)
 		}
-		if strings.HasPrefix(line, "mailroam queue") && strings.Contains(stdout.String(), "No message matches") {
+		done := strings.Contains(line, "--state done") // nothing is delivered here
+		if strings.HasPrefix(line, "mailroam queue") && !done && strings.Contains(stdout.String(), "No message matches") {
 			t.Errorf("shows nothing:\n%s", &stdout)
 		}
 	}
