@@ -120,7 +120,7 @@ func limits(u admin.Upstream, now time.Time) string {
 	}
 	text := ""
 	if len(parts) > 0 {
-		text = "left: " + strings.Join(parts, ", ")
+		text = "recipients left: " + strings.Join(parts, ", ")
 	}
 	if n := u.Learned.Connections; n > 0 {
 		text = strings.TrimPrefix(text+fmt.Sprintf("; takes %s at a time", count(n, "connection")), "; ")

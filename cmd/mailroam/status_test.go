@@ -89,9 +89,9 @@ func TestStatusLimits(t *testing.T) {
 UPSTREAM  STATE    FOR  ENDPOINT                         LAST GOOD  NEXT PROBE
 work      limited  5m   smtp-relay.work.example.com:587  6m ago     in 1.5s
           500 of 500 recipients an hour are used (limits.per_hour)
-          left: 30 of 30 a minute, 0 of 500 an hour (more in 23m), 1412 of 2000 a day
+          recipients left: 30 of 30 a minute, 0 of 500 an hour (more in 23m), 1412 of 2000 a day
 home      up       5m   smtp.example.net:465             12s ago    in 14m
-          left: 12 of 30 a minute, 412 of 500 an hour, 1912 of 2000 a day; takes 3 connections at a time
+          recipients left: 12 of 30 a minute, 412 of 500 an hour, 1912 of 2000 a day; takes 3 connections at a time
 
 queue      2 queued, 0 leased, 0 held, 0 in doubt, 5 done; 1.5 kB, 3 refused by all, the oldest 1m old
 `
