@@ -33,10 +33,11 @@ type Delivery struct {
 	Body func(context.Context) (io.ReadCloser, error)
 	// BeforeDot is called after the body and before the final dot of each
 	// transaction, with the recipients whose fate the dot decides and with all
-	// results so far, the final ones by RcptResult.Final; both count as in
-	// Envelope.Recipients. An error means that the dot is not sent. There is a
-	// second transaction only when the upstream takes fewer recipients at a
-	// time than there are.
+	// results so far, by RcptResult.Final; both count as in Envelope.Recipients.
+	// Who was one too many has that for a result, and is asked again. An error
+	// means that the dot is not sent. There is a second transaction only when the
+	// upstream takes fewer recipients at a time than there are, or refuses
+	// parameters that can be left out.
 	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
 	Hurry     bool // another upstream is usable: set-up must be quick
 	// GiveUp is closed when the upstream was found dead meanwhile. It ends the
