@@ -223,9 +223,11 @@ func (m *Message) finish(at time.Time) {
 	m.State, m.Ended, m.Filing, m.Held, m.Barred = Done, at.UTC(), Filing{}, Hold{}, 0
 }
 
+// log adds to the timeline. Of a long one the first line stays, with which the
+// trouble began, and the last ones, which decide.
 func (m *Message) log(as ...Attempt) {
 	m.Attempts = append(slices.Clone(m.Attempts), as...)
 	if n := len(m.Attempts) - MaxAttempts; n > 0 {
-		m.Attempts = m.Attempts[n:]
+		m.Attempts = slices.Delete(m.Attempts, 1, 1+n)
 	}
 }

@@ -118,8 +118,8 @@ func TestSettleCountsAndLogs(t *testing.T) {
 	for i := range queue.MaxAttempts + 5 {
 		m.Settle(queue.Outcome{Counted: i%2 == 0, Attempts: []queue.Attempt{{Code: i}}}, "")
 	}
-	if n := len(m.Attempts); n != queue.MaxAttempts || m.Attempts[n-1].Code != n+4 || m.Attempts[0].Code != 5 {
-		t.Errorf("%d attempts, from %d to %d", n, m.Attempts[0].Code, m.Attempts[n-1].Code)
+	if n := len(m.Attempts); n != queue.MaxAttempts || m.Attempts[n-1].Code != n+4 || m.Attempts[1].Code != 6 || m.Attempts[0].Code != 0 {
+		t.Errorf("%d attempts, %d, %d to %d", n, m.Attempts[0].Code, m.Attempts[1].Code, m.Attempts[n-1].Code)
 	}
 	if m.Tries != 13 {
 		t.Errorf("%d tries counted, want 13", m.Tries)

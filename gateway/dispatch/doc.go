@@ -8,6 +8,12 @@
 //	          │                                                     ▲
 //	          └─ too old, doubt over, lane unknown ─────────────────┘
 //
+// A recipient fails when two upstreams refuse it for good without saying whose
+// fault it is, or all whose own limits it breaks (opinion). Where all refuse it
+// for its sender or by policy, the message is barred: it waits for a change, is
+// shown to them seldom, and goes back after a while of time online. What is an
+// upstream's own trouble never ends anything.
+//
 // Route, Decide, Judge, File and Schedule are pure; the goroutines are the
 // claim loop, one that wakes it when an upstream's state changes, one per open
 // pass (a trip) and one per delivery (a leg) or hedge in it, a broom for
@@ -31,6 +37,9 @@
 // is left but to write its result; a result that cannot be written takes it
 // back. A leg that was passed over keeps its slot until it has ended. A full
 // upstream means waiting, never the next one: being busy is no fault.
+//
+// Who gets a slot first is a matter of fairness (fair.go): senders take turns, and
+// bulk leaves something of a budget to those who write seldom.
 //
 // Another network is another matter: what was refused for where we were is
 // forgotten with each major change, and a delivery whose way was lost before

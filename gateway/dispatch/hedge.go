@@ -62,7 +62,7 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 	h.ready = make(chan error, 1)
 	d.passes.Go(func() {
 		err := t.config.Upstreams[u].Warm(ctx, anew)
-		if f := warmFault(ctx, err); f.OK() {
+		if f := warmFault(ctx, err, t.config.Upstreams[u].Rules); f.OK() {
 			open.Cancel() // whether it serves is for a delivery to show
 		} else {
 			open.Done(f)
@@ -77,14 +77,14 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 // warmFault is what an upstream is charged with that could not be got ready:
 // nothing where we broke it off, unless it had answered by then. A login under
 // way is not cut.
-func warmFault(ctx context.Context, err error) health.Fault {
+func warmFault(ctx context.Context, err error, rules relay.Rules) health.Fault {
 	e, ok := errors.AsType[*relay.Error](err)
 	answered := ok && e.Reply.Code != 0
 	ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed)
 	if ours && !answered {
 		return health.Fault{}
 	}
-	return ProbeFault(err, relay.Rules{})
+	return ProbeFault(err, rules)
 }
 
 // hedged says that u is got ready no longer.

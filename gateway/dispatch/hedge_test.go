@@ -330,7 +330,7 @@ func TestWarmFault(t *testing.T) {
 		{live, refused, health.Account},
 		{gone, refused, health.Account},
 	} {
-		if f := warmFault(tt.ctx, tt.err); f.Kind != tt.want {
+		if f := warmFault(tt.ctx, tt.err, relay.Rules{}); f.Kind != tt.want {
 			t.Errorf("%v, %v: charged as %q, want %q", tt.ctx.Err(), tt.err, f.Kind, tt.want)
 		}
 	}

@@ -32,7 +32,6 @@ type Judgement struct {
 	Spent    int             // recipients that the upstream took, or may have taken
 	Counted  bool            // a reply was about the message
 	Hold     string          // why a person must decide; "" for no reason
-	Why      string          // for the log of a doubt's end
 	Relayed  []int           // delivered where DSN is not offered, and their sender wants to know: it is ours to tell
 }
 
@@ -276,8 +275,7 @@ func (p Policy) stillInDoubt(j *Judgement, res *queue.RcptResult, t Try, m relay
 	j.Counted = true
 	if m.Scope == relay.ScopeAccount || d.Crash && d.Refused >= 2 {
 		res.Doubt = nil
-		j.Why = "the upstream that may hold a copy takes no more of it"
-		return "in doubt no longer: " + j.Why + ", another one is asked; a second copy is possible"
+		return "in doubt no longer: the upstream that may hold a copy takes no more of it, another one is asked; a second copy is possible"
 	}
 	res.Doubt = &d
 	j.refuse(queue.Refusal{Upstream: t.Upstream, Until: latest(p.again(t, m, now), now.Time.Add(crashAgain).UTC()), Answer: res.Last})

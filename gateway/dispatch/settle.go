@@ -117,5 +117,5 @@ func (d *Dispatcher) logAttempt(m *queue.Message, a queue.Attempt) {
 		level = slog.LevelWarn
 	}
 	d.Log.Log(context.Background(), level, "attempt", "id", m.ID, "upstream", a.Upstream, "stage", a.Stage, "verdict", a.Verdict,
-		"code", a.Code, "enhanced", a.Enhanced, "text", a.Text, "took", a.Took.Round(time.Millisecond))
+		"code", a.Code, "enhanced", a.Enhanced, "text", a.Text, "why", a.Why, "took", a.Took.Round(time.Millisecond))
 }
