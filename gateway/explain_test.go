@@ -62,6 +62,37 @@ urls = ["smtps://smtp.gmail.com"]
 	}
 }
 
+// TestExplainKnobs: what the config says of bounces and doubts is told as well.
+func TestExplainKnobs(t *testing.T) {
+	for _, c := range []struct{ knob, stage, reply, verdict, message string }{
+		{`in_doubt = "same-upstream"`, "dot", "354 go on", "in-doubt", "this upstream alone"},
+		{`in_doubt = "failover"`, "dot", "354 go on", "in-doubt", "the next upstream gets it at once, and a second copy"},
+		{`in_doubt = "hold"`, "dot", "354 go on", "in-doubt", "held"},
+		{`second_opinion = "never"`, "dot", "550 no", "bounce", "second_opinion is never"},
+		{`second_opinion = "always"`, "rcpt", "550 5.1.1 no", "next", "a second one that refuses it for good bounces it"},
+		{`content_reject = "failover"`, "dot", "554 5.6.0 no", "next", "a second one that refuses it for good bounces it"},
+		{`content_reject = "hold"`, "dot", "554 5.6.0 no", "hold", "held"},
+		{`soft_bounce = true`, "dot", "554 5.6.0 no", "next", "it does not bounce"},
+		{`soft_bounce = true`, "rcpt", "550 5.1.1 no", "next", "it does not bounce"},
+	} {
+		cfg := parseGood(t, "[queue]\n"+c.knob+`
+[[upstream]]
+name = "a"
+urls = ["smtps://mail.example.com"]
+[[upstream]]
+name = "b"
+urls = ["smtps://mail.example.org"]
+`)
+		a, err := ExplainReply(ReplyQuestion{Config: cfg, Upstream: "a", Stage: c.stage, Reply: c.reply}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := a.Stages[0]; s.Verdict != c.verdict || !strings.Contains(s.Message, c.message) {
+			t.Errorf("%s: %s at %s: %+v", c.knob, c.reply, c.stage, s)
+		}
+	}
+}
+
 func TestExplainNobody(t *testing.T) {
 	cfg := parseGood(t, oneUpstream)
 	for what, q := range map[string]ReplyQuestion{

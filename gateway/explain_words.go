@@ -23,8 +23,14 @@ func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatc
 		return "it is delivered"
 	case verdict == string(relay.Bounce) && (s == relay.ScopeRecipient || s == relay.ScopeMessage):
 		return "it bounces at once: no other upstream would take it either"
+	case verdict == string(relay.Bounce) && p.SecondOpinion == dispatch.NeverAsk:
+		return "it bounces at once, since queue.second_opinion is never"
 	case verdict == string(relay.Bounce):
 		return "it bounces at once, for no other upstream may carry it"
+	case verdict == string(relay.InDoubt) && p.InDoubt == dispatch.FailOver:
+		return "it may have been taken: " + next + ", and a second copy is possible, since queue.in_doubt is failover"
+	case verdict == string(relay.InDoubt) && p.InDoubt == dispatch.HoldInDoubt:
+		return "it may have been taken: it is held until a person decides, since queue.in_doubt is hold"
 	case verdict == string(relay.InDoubt):
 		return "it may have been taken: this upstream alone is asked again, so that no second copy is sent"
 	case verdict == string(relay.Later):
@@ -34,12 +40,15 @@ func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatc
 	case !perm:
 		return next + "; while all put it off, it is tried again later"
 	}
-	switch s {
+	if p.SoftBounce {
+		return next + "; it does not bounce, since queue.soft_bounce is on"
+	}
+	switch relay.Scope(j.Results[0].Last.Scope) { // as it is weighed
 	case relay.ScopeSender, relay.ScopePolicy:
 		return next + "; when all refuse it so, its sender is told, and " + spell(p.PolicyHold) + " later it bounces"
 	case relay.ScopeSize, relay.ScopeMessage:
 		return next + ", if it might take it; it bounces when all refuse it for good"
-	case relay.ScopeUnknown:
+	case relay.ScopeUnknown, relay.ScopeRecipient:
 		return next + "; a second one that refuses it for good bounces it"
 	}
 	return next + "; such a refusal does not count towards a bounce"
