@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 // errQueued says that the logins of others took all the time there was.
@@ -15,11 +16,22 @@ var errQueued = fmt.Errorf("other sessions were logging in for too long: %w", os
 // before it was: a password that is wrong costs one login, however many messages
 // wait.
 type gate struct {
-	mu       sync.Mutex    // guards all below
-	under    chan struct{} // closed when the login under way ends; nil: there is none
+	mu       sync.Mutex // guards all below
+	under    *turn      // the last that began; nil: there is none that others wait for
 	refusals int
 	refused  Error // the last refusal
 }
+
+// turn is one login.
+type turn struct {
+	began time.Time
+	over  chan struct{}
+}
+
+// turnLasts is how long others wait for a login without an answer. Refusals are
+// slow on purpose at times, but a server that hangs in one session may be well in
+// the next, and RFC 4954 has us wait for minutes.
+const turnLasts = 30 * time.Second
 
 // setOut is the moment at which a set-up begins: refusals from here on are its
 // own.
@@ -29,33 +41,38 @@ func (g *gate) setOut() int {
 	return g.refusals
 }
 
-// turn gives true when nobody else is logging in, and the turn is ours; else
-// what to wait for, or the refusal.
-func (g *gate) turn(since int) (ours bool, under <-chan struct{}, fault *Error) {
+// take gives a turn when nobody else is logging in; else whom to wait for, or the
+// refusal.
+func (g *gate) take(since int) (ours, under *turn, fault *Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.refusals > since:
 		refused := g.refused
-		return false, nil, &refused
-	case g.under != nil:
-		return false, g.under, nil
+		return nil, nil, &refused
+	case g.under != nil && g.under.left() > 0:
+		return nil, g.under, nil
 	}
-	g.under = make(chan struct{})
-	return true, nil, nil
+	g.under = &turn{time.Now(), make(chan struct{})}
+	return g.under, nil, nil
 }
+
+// left is how long others still wait for it.
+func (t *turn) left() time.Duration { return turnLasts - time.Since(t.began) }
 
 // end passes the turn on. Only an answer is a refusal: who had no password to
 // send, or lost its connection, was told nothing.
-func (g *gate) end(fault *Error) {
+func (g *gate) end(ours *turn, fault *Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if fault != nil && fault.Err == nil && fault.Reply.Code >= 400 {
 		g.refusals++
 		g.refused = *fault
 	}
-	close(g.under)
-	g.under = nil
+	close(ours.over)
+	if g.under == ours {
+		g.under = nil
+	}
 }
 
 // logInTurn is login for a set-up that began at since. Until it is its turn, the
@@ -64,7 +81,7 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 	if !u.logsIn() {
 		return nil
 	}
-	ours, under, fault := u.gate.turn(since)
+	ours, under, fault := u.gate.take(since)
 	if under != nil {
 		waiting, cancel := context.WithCancelCause(wanted)
 		defer cancel(nil)
@@ -81,20 +98,21 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 		}
 		for under != nil {
 			select {
-			case <-under:
+			case <-under.over:
 				w.touch() // the upstream answers, be it others
-				ours, under, fault = u.gate.turn(since)
+			case <-time.After(under.left()):
 			case <-waiting.Done():
 				return &Error{Stage: Auth, Err: context.Cause(waiting)}
 			}
+			ours, under, fault = u.gate.take(since)
 		}
 		c.seat.onCut(c.abort)
 	}
-	if !ours {
+	if ours == nil {
 		return fault
 	}
 	w.enter(authing)
 	fault = u.login(ctx, wanted, c, b)
-	u.gate.end(fault)
+	u.gate.end(ours, fault)
 	return fault
 }

@@ -199,6 +199,30 @@ func TestWaitAtTheGate(t *testing.T) {
 	}
 }
 
+// TestHungLogin: a session that hangs in its login holds up the others for a
+// while, not for as long as it is given itself; then they are one by one again.
+func TestHungLogin(t *testing.T) {
+	inWorld(t, sink.Options{Users: map[string]string{"ann": "pw"}, Faults: faults(t, "auth%1=delay 10m", "auth%2=delay 1s", "auth%3=delay 1s", "auth%4=delay 1s")}, account(password("pw")), func(w *world) {
+		w.route()
+		count := map[string]int{}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				res := w.deliver(mail(letter, "b@example.com"))
+				mu.Lock()
+				defer mu.Unlock()
+				count[fmt.Sprint(brief(res.Rcpts[0]), " ", res.Took.Round(time.Second))]++
+			})
+			time.Sleep(time.Millisecond) // the first is the first at the gate
+		}
+		all.Wait()
+		if fmt.Sprint(count) != "map[auth error 5m0s:1 dot 250 31s:1 dot 250 32s:1 dot 250 33s:1]" {
+			t.Errorf("%v", count)
+		}
+	})
+}
+
 // TestCutBeforeTheGate: who lost its way just before it came to the gate does not
 // wait there.
 func TestCutBeforeTheGate(t *testing.T) {
@@ -213,14 +237,14 @@ func TestCutBeforeTheGate(t *testing.T) {
 		if fault != nil {
 			t.Fatal(fault)
 		}
-		w.up.gate.turn(0)
+		other, _, _ := w.up.gate.take(0)
 		way.Store("café")
 		w.up.Roam("café")
 		began := time.Now()
 		if _, fault = w.up.ready(ctx, ctx, c, b, unwatched(), 0); fault == nil || fault.Err != ErrRoamed || time.Since(began) > 0 {
 			t.Errorf("%v after %v", fault, time.Since(began))
 		}
-		w.up.gate.end(nil)
+		w.up.gate.end(other, nil)
 	})
 }
 
