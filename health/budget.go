@@ -143,6 +143,16 @@ func (b *budget) free(now time.Time) int {
 	return max(0, least)
 }
 
+// low says that no more than a fifth of a limit is left.
+func (b *budget) low(now time.Time) bool {
+	for i, p := range periods {
+		if limit := b.limits.of(i); limit > 0 && limit-b.spent[i].used(p.span, now)-b.aside <= limit/5 {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *budget) spend(n int, now time.Time) {
 	if n > 0 {
 		b.spent.add(n, now)

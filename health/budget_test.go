@@ -233,3 +233,33 @@ func told(b *bubble) bool {
 		return false
 	}
 }
+
+// Of each limit the last fifth is low, whichever has the least left.
+func TestBudgetIsLow(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	b := budget{limits: Limits{PerMinute: 10, PerHour: 100}}
+	for _, step := range []struct {
+		after      time.Duration
+		spend, set int // set: aside
+		low        bool
+	}{
+		{spend: 7},
+		{spend: 0, set: 1, low: true},
+		{spend: 0, set: 0},
+		{spend: 1, low: true},
+		{after: 62 * time.Second},
+		{after: time.Minute, spend: 72, low: true},
+		{after: 2 * time.Minute, low: true}, // of the hour
+		{after: time.Hour},
+	} {
+		now = now.Add(step.after)
+		b.spend(step.spend, now)
+		b.aside = step.set
+		if got := b.low(now); got != step.low {
+			t.Errorf("%+v: low is %v", step, got)
+		}
+	}
+	if none := (budget{}); none.low(now) {
+		t.Error("no limit is low")
+	}
+}

@@ -98,6 +98,8 @@ type Standing struct {
 	// Room is for how many recipients its budget is left, 0 for any number. Where
 	// none is, the rank is Unusable.
 	Room int
+	// Low says that no more than a fifth of one of its limits is left.
+	Low bool
 }
 
 // Monitor watches upstreams. Its methods are safe for concurrent use, and all
@@ -230,7 +232,7 @@ func (m *Monitor) standing(u *upstream, now time.Time) Standing {
 		s.Rank = Unusable
 	}
 	if room < math.MaxInt {
-		s.Room = room
+		s.Room, s.Low = room, u.budget.low(now)
 	}
 	return s
 }

@@ -83,15 +83,13 @@ type Dispatcher struct {
 	backlog bool                // the last claim brought all it was allowed to
 	lanes   map[string][]string // every lane mail was filed in, with its upstreams
 	senders senders
-	storms  storms               // of notices
-	era     int                  // changes so far, of the network and of the configuration, after which a refusal is another matter
-	placed  bool                 // mail that such a change sets free may be in the queue
-	waiting []string             // upstreams that mail waits for, as health was told
-	filing  int                  // open claims that only file anew
-	served  map[string]string    // by upstream: the lane that had the last turn
-	turns   map[string]int       // by lane: claims that brought something
-	spent   map[string]time.Time // by upstream: when mail that waited last left for it
-	favours map[favour]time.Time
+	storms  storms            // of notices
+	era     int               // changes so far, of the network and of the configuration, after which a refusal is another matter
+	placed  bool              // mail that such a change sets free may be in the queue
+	waiting []string          // upstreams that mail waits for, as health was told
+	filing  int               // open claims that only file anew
+	served  map[string]string // by upstream: the lane that had the last turn
+	turns   map[string]int    // by lane: claims that brought something
 	lately  storms            // of mail, by author
 	wake    func()            // ends the claim that waits now
 	open    func(queue.Claim) // starts a pass; nil while Run does not run
@@ -116,7 +114,7 @@ func (d *Dispatcher) Set(c Config) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.config, d.lanes, d.senders = c, map[string][]string{}, senders{}
-	d.served, d.turns, d.spent, d.favours = map[string]string{}, map[string]int{}, map[string]time.Time{}, map[favour]time.Time{}
+	d.served, d.turns = map[string]string{}, map[string]int{}
 	for k := range 2 * crowds {
 		d.learn(c.lanes(c.Routes.Eligible(&queue.Message{}), k))
 	}
@@ -189,7 +187,7 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	}
 	n.Filing = f
 	d.filed(f.Lane)
-	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 || !d.fresh(first, d.lanes[f.Lane], &m, now.Time) {
+	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 || isBulk(f.Lane) && d.keeps(first, d.lanes[f.Lane]) {
 		return ""
 	}
 	d.slots[first]++
@@ -292,16 +290,22 @@ func (d *Dispatcher) request(wake func()) (r queue.ClaimRequest, again time.Dura
 	d.asked = slots{}
 	r = queue.ClaimRequest{Except: make(map[string]bool, len(d.lanes)), Aged: d.filing < maxFiling, Max: maxFiling - d.filing}
 	again = time.Hour
-	now, firsts := time.Now(), map[string]string{} // by list of upstreams, which many lanes share
+	type choice struct {
+		first string
+		keeps bool // from bulk
+	}
+	choices := map[string]choice{} // by list of upstreams, which many lanes share
 	for lane, names := range d.lanes {
 		r.Except[lane] = true
 		_, list, _ := strings.Cut(lane, "/")
-		first, seen := firsts[list]
+		of, seen := choices[list]
+		first := of.first
 		if !seen {
 			first = d.first(names)
-			firsts[list] = first
+			of = choice{first, first != "" && d.keeps(first, names)}
+			choices[list] = of
 			if _, asked := d.asked[first]; !asked {
-				n, wait := d.share(first, names, now)
+				n, wait := d.share(first)
 				again = min(again, wait)
 				if n > 0 {
 					d.asked[first] = n
@@ -309,7 +313,7 @@ func (d *Dispatcher) request(wake func()) (r queue.ClaimRequest, again time.Dura
 				}
 			}
 		}
-		if d.asked[first] > 0 {
+		if d.asked[first] > 0 && !(of.keeps && isBulk(lane)) {
 			r.Lanes = append(r.Lanes, queue.LaneRequest{Lane: lane, Upstream: first, Newest: d.turns[lane]%4 == 3})
 		}
 	}
@@ -335,7 +339,7 @@ func (d *Dispatcher) got(claims []queue.Claim) {
 		}
 		d.open(c)
 	}
-	d.had(claims, time.Now())
+	d.had(claims)
 	if len(d.asked) > 0 {
 		d.backlog = false
 	}

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"cmp"
 	"hash/fnv"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,9 +19,8 @@ import (
 //     sender waits at most for as many as there are others who send.
 //   - Of each lane one claim in four takes the newest: what somebody waits for at
 //     the moment goes before the rest of a backlog of the same sender.
-//   - Where one upstream alone is left, mail that waits takes of its budget at
-//     will down to a fifth of its limits. That is given out slowly, so that mail
-//     that comes in seldom finds nothing left.
+//   - Where one upstream alone is left, bulk takes of its budget down to a fifth of
+//     its limits: that is kept for those who write little.
 
 const (
 	// crowds is how many lanes a list of upstreams has for those who write little,
@@ -30,7 +28,7 @@ const (
 	// dearer.
 	crowds = 8
 	// bulkFrom is how many messages of a sender within an hour are no bulk yet.
-	bulkFrom = 20
+	bulkFrom = 5
 )
 
 // author is by whom senders are told apart: what many letters have in common is
@@ -98,7 +96,7 @@ func (d *Dispatcher) inTurn(lanes []queue.LaneRequest) {
 }
 
 // had notes the turns of what a claim brought.
-func (d *Dispatcher) had(claims []queue.Claim, now time.Time) {
+func (d *Dispatcher) had(claims []queue.Claim) {
 	for i, c := range claims {
 		if c.Upstream == "" {
 			continue
@@ -106,14 +104,14 @@ func (d *Dispatcher) had(claims []queue.Claim, now time.Time) {
 		if i == 0 || claims[i-1].Lane != c.Lane {
 			d.turns[c.Lane]++
 		}
-		d.served[c.Upstream], d.spent[c.Upstream] = c.Lane, now
+		d.served[c.Upstream] = c.Lane
 	}
 }
 
 // share is how many of an upstream's free slots are for mail that waits, and when
-// to ask again where its budget forbids any. While no mail is behind, half of
+// to ask again where nothing else would tell. While no mail is behind, half of
 // them are left to fresh mail.
-func (d *Dispatcher) share(upstream string, names []string, now time.Time) (n int, again time.Duration) {
+func (d *Dispatcher) share(upstream string) (n int, again time.Duration) {
 	again = time.Hour
 	if n = d.free(upstream); n <= 0 {
 		return 0, again
@@ -121,72 +119,22 @@ func (d *Dispatcher) share(upstream string, names []string, now time.Time) (n in
 	if !d.backlog {
 		n -= n / 2
 	}
-	switch atWill, apart := d.budget(upstream, names); {
-	case apart == 0:
-		if n = min(n, atWill-(d.slots[upstream]-d.begun[upstream])); n <= 0 {
-			again = soon // those under way may cost less than is set aside for them
-		}
-	case now.Sub(d.spent[upstream]) < apart:
-		n, again = 0, min(apart-now.Sub(d.spent[upstream]), paced)
-	default:
-		n = 1
-	}
-	if n > 0 && d.wished[upstream] {
+	if d.wished[upstream] {
 		n, again = n-1, 2*d.config.Hedge // by then the hedge has come or is not wanted
 	}
 	delete(d.wished, upstream)
 	return n, again
 }
 
-// budget says what is left of an upstream's budget at will, and where that is
-// nothing, how far apart the rest is to be given. Where another one can take
-// what is in a lane of these names, nothing is held back.
-func (d *Dispatcher) budget(upstream string, names []string) (atWill int, apart time.Duration) {
-	atWill = math.MaxInt
-	if d.Health.Standing(upstream).Room == 0 { // there is no limit
-		return atWill, 0
-	}
-	if d.first(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == upstream })) != "" {
-		return atWill, 0
-	}
-	for _, s := range d.Health.Status() {
-		if s.Name != upstream {
-			continue
-		}
-		for _, b := range s.Budget {
-			kept := b.Limit / 5
-			if atWill = min(atWill, b.Left-kept); b.Left <= kept && kept > 0 {
-				apart = max(apart, periods[b.Per]/time.Duration(kept))
-			}
-		}
-	}
-	return atWill, apart
+// keeps says that an upstream takes no bulk for now: what is left of its budget is
+// kept for letters, and no other upstream of these can take them.
+func (d *Dispatcher) keeps(upstream string, names []string) bool {
+	return d.Health.Standing(upstream).Low && d.first(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == upstream })) == ""
 }
 
-// paced is how often it is looked whether a budget has more again.
-const paced = 5 * time.Second
-
-var periods = map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour}
-
-// fresh says whether mail that just came in may take of an upstream's budget
-// before all that waits. A sender who pours in more than a little must not take
-// the last of it: that is kept for others.
-func (d *Dispatcher) fresh(upstream string, names []string, m *queue.Message, now time.Time) bool {
-	_, apart := d.budget(upstream, names)
-	if apart == 0 {
-		return true
-	}
-	k := favour{upstream, crowd(m)}
-	if now.Sub(d.favours[k]) < 4*apart {
-		return false
-	}
-	d.favours[k] = now
-	return true
-}
-
-// favour is what fresh mail of a crowd got at an upstream whose budget is nearly
-// used up.
-type favour struct {
-	upstream string
-	crowd    int
+// isBulk says so of the mail in a lane.
+func isBulk(lane string) bool {
+	k, _, _ := strings.Cut(lane, "/")
+	n, err := strconv.Atoi(k)
+	return err == nil && n >= crowds
 }

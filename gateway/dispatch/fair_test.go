@@ -171,7 +171,7 @@ func (w *world) fill(n int) {
 // TestTurns: each upstream's lanes come one after the other, wherever the last
 // turn was.
 func TestTurns(t *testing.T) {
-	d := &Dispatcher{served: map[string]string{"a": "3/x"}, turns: map[string]int{}, spent: map[string]time.Time{}}
+	d := &Dispatcher{served: map[string]string{"a": "3/x"}, turns: map[string]int{}}
 	lanes := func() (rs []queue.LaneRequest) {
 		for _, l := range []string{"4/x", "0/x", "3/x"} {
 			rs = append(rs, queue.LaneRequest{Lane: l, Upstream: "a"})
@@ -192,7 +192,7 @@ func TestTurns(t *testing.T) {
 	claim := func(u, lane string) queue.Claim {
 		return queue.Claim{Message: queue.Message{Filing: queue.Filing{Lane: lane}}, Upstream: u}
 	}
-	d.had([]queue.Claim{claim("", "7/x"), claim("a", "4/x"), claim("a", "4/x"), claim("b", "1/y")}, t0)
+	d.had([]queue.Claim{claim("", "7/x"), claim("a", "4/x"), claim("a", "4/x"), claim("b", "1/y")})
 	rs = lanes()
 	d.inTurn(rs)
 	if got := order(rs); got != "0/x 3/x 4/x 9/y 1/y " {
