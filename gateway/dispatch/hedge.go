@@ -80,7 +80,7 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 func warmFault(ctx context.Context, err error, rules relay.Rules) health.Fault {
 	e, ok := errors.AsType[*relay.Error](err)
 	answered := ok && e.Reply.Code != 0
-	ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed)
+	ours := errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, relay.ErrStopped) || errors.Is(err, relay.ErrRoamed) || errors.Is(err, relay.ErrQueued)
 	if ours && !answered {
 		return health.Fault{}
 	}

@@ -61,7 +61,7 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		a.Scope = string(relay.ScopePlace)
 	}
 	res := queue.RcptResult{Index: i, State: queue.Pending, Doubt: rcpt.Doubt, Last: a, Said: rcpt.Said}
-	ours := errors.Is(r.Err, relay.ErrGivenUp) || errors.Is(r.Err, relay.ErrPassedOver)
+	ours := errors.Is(r.Err, relay.ErrGivenUp) || errors.Is(r.Err, relay.ErrPassedOver) || errors.Is(r.Err, relay.ErrQueued)
 	why := ""
 	switch {
 	case m.Verdict == relay.Delivered:

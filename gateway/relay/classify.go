@@ -121,8 +121,8 @@ func ofError(at Stage, err error) (Verdict, Scope) {
 		return InDoubt, ScopeSession
 	case errors.Is(err, ErrPassword), errors.Is(err, errMechanism), errors.Is(err, errClear):
 		return Next, ScopeAccount
-	case errors.Is(err, errQueued):
-		return Next, ScopeConnections // more than can log in one by one in the time there is
+	case errors.Is(err, ErrQueued):
+		return Next, ScopeNone
 	case errors.Is(err, errNoStartTLS), errors.Is(err, errInjected):
 		return Next, ScopeIdentity
 	case errors.Is(err, errHandshake) && !isLoss(err):

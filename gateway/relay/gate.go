@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// errQueued says that the logins of others took all the time there was.
-var errQueued = fmt.Errorf("other sessions were logging in for too long: %w", os.ErrDeadlineExceeded)
+// ErrQueued says that the logins of others took all the time there was: no fault
+// of the upstream.
+var ErrQueued = fmt.Errorf("other sessions were logging in for too long: %w", os.ErrDeadlineExceeded)
 
 // gate lets one login at a time through to an upstream. Providers count refused
 // ones and lock accounts, so what one was told all others are told who set out
@@ -87,7 +88,7 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 		defer cancel(nil)
 		if !b.end.IsZero() {
 			var done context.CancelFunc
-			waiting, done = context.WithDeadlineCause(waiting, b.end, errQueued)
+			waiting, done = context.WithDeadlineCause(waiting, b.end, ErrQueued)
 			defer done()
 		}
 		if !c.seat.onCut(func() {

@@ -156,7 +156,7 @@ func TestWaitAtTheGate(t *testing.T) {
 		want   string
 		is     error
 	}{
-		"no time left": {func(d *Delivery, w *world) context.Context { d.Hurry = true; return w.t.Context() }, "auth error 18s", errQueued},
+		"no time left": {func(d *Delivery, w *world) context.Context { d.Hurry = true; return w.t.Context() }, "auth error 18s", ErrQueued},
 		"given up": {func(d *Delivery, w *world) context.Context {
 			gone := make(chan struct{})
 			d.GiveUp = gone

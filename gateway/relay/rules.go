@@ -64,6 +64,10 @@ func (rs Rules) Classify(at Stage, r Reply, err error, rcpt string, now time.Tim
 	}
 }
 
+// hearsay bounds what the words of a 5xx alone can make us wait, from RCPT on: a
+// recipient may have written them (RFC 5429 2.2), to keep our mail from others.
+const hearsay = time.Hour
+
 func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning {
 	if at == StartTLS && r.Code/100 == 5 { // it was offered: somebody else may be speaking (RFC 3207 6)
 		return Meaning{Verdict: Next, Scope: ScopeIdentity, Rule: byStage(at, r)}
@@ -79,6 +83,9 @@ func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning
 	// Before AUTH nobody may have proven who it is that would keep us away.
 	if m.Scope.passes() && at >= Auth {
 		m.Until, _ = askedFor(ownWords(text.all), now)
+		if longest := now.Add(hearsay); m.By == nil && at >= Rcpt && r.Code/100 == 5 && m.Until.After(longest) {
+			m.Until = longest
+		}
 	}
 	m.Verdict = next(at, r, m.Scope)
 	return m
