@@ -60,9 +60,10 @@ func (t *trip) hedge(ctx context.Context, anew bool) (h hedge) {
 	h.down = d.Health.Down(u)
 	ctx, h.cancel = context.WithTimeout(ctx, warmFor)
 	h.ready = make(chan error, 1)
+	to := t.config.Upstreams[u]
 	d.passes.Go(func() {
-		err := t.config.Upstreams[u].Warm(ctx, anew)
-		if f := warmFault(ctx, err, t.config.Upstreams[u].Rules); f.OK() {
+		err := to.Warm(ctx, anew)
+		if f := warmFault(ctx, err, to.Rules); f.OK() {
 			open.Cancel() // whether it serves is for a delivery to show
 		} else {
 			open.Done(f)
