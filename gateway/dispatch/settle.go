@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -64,31 +65,19 @@ func (t *trip) results() []string {
 // log writes one line for each thing that happened to the message.
 func (t *trip) log(event string) {
 	l := t.d.Log.With("id", t.m.ID, "from", queue.Printable(t.m.ReversePath, 320))
-	by := map[queue.RcptState][]string{}
-	var last queue.Answer
-	states := []queue.RcptState{queue.Delivered, queue.Failed, queue.Expired, queue.Pending}
-	answers := map[queue.RcptState]queue.Answer{}
-	for _, r := range t.o.Rcpts {
-		by[r.State] = append(by[r.State], t.m.Recipients[r.Index].Address)
-		answers[r.State] = r.Last
-	}
-	for _, s := range states {
-		to := by[s]
-		if len(to) == 0 {
-			continue
-		}
-		last = answers[s]
-		if u := t.m.InDoubt(); s == queue.Pending && last.Upstream == "" && u != "" { // a crash left no answer
+	for _, g := range t.groups() {
+		last := g.last
+		if u := t.m.InDoubt(); g.state == queue.Pending && last.Upstream == "" && u != "" { // a crash left no answer
 			last.Upstream, last.Text = u, "mailroam was stopped in the middle of an attempt"
 		}
-		attrs := []any{"to", to, "upstream", last.Upstream, "code", last.Code, "enhanced", last.Enhanced, "text", last.Text}
-		switch s {
+		attrs := []any{"to", g.to, "upstream", last.Upstream, "code", last.Code, "enhanced", last.Enhanced, "text", last.Text}
+		switch g.state {
 		case queue.Delivered:
 			l.Info("delivered", append(attrs, "took", time.Since(t.m.Accepted).Round(time.Millisecond))...)
 		case queue.Pending:
 			t.logPending(l, event, attrs)
 		default:
-			l.Warn(string(s), attrs...)
+			l.Warn(string(g.state), attrs...)
 		}
 	}
 	if t.o.Hold.Reason != "" {
@@ -97,6 +86,33 @@ func (t *trip) log(event string) {
 	for _, n := range t.o.Spawn {
 		l.Info("notified", "notice", n.ID, "to", n.Recipients[0].Address)
 	}
+}
+
+// group is recipients of whom one line tells.
+type group struct {
+	state queue.RcptState
+	to    []string
+	last  queue.Answer
+}
+
+// groups puts together who fared alike: at one upstream, for what has ended;
+// whoever waits, waits together.
+func (t *trip) groups() (list []group) {
+	for _, s := range []queue.RcptState{queue.Delivered, queue.Failed, queue.Expired, queue.Pending} {
+		from := len(list)
+		for _, r := range t.o.Rcpts {
+			if r.State != s {
+				continue
+			}
+			k := slices.IndexFunc(list[from:], func(g group) bool { return s == queue.Pending || g.last.Upstream == r.Last.Upstream })
+			if k < 0 {
+				k, list = len(list)-from, append(list, group{state: s})
+			}
+			g := &list[from+k]
+			g.to, g.last = append(g.to, t.m.Recipients[r.Index].Address), r.Last
+		}
+	}
+	return list
 }
 
 func (t *trip) logPending(l *slog.Logger, event string, attrs []any) {
