@@ -54,7 +54,7 @@ func (p Policy) Decide(c queue.Claim, now Now) (o queue.Outcome, event string, s
 			}
 			changed = changed || d != *r.Doubt
 			r.Doubt = &d
-			if now.Online-d.Online >= p.doubtWait(&m, &d, now) && p.doubtHold(&m) == "" {
+			if now.Online-p.doubtSince(&m, &d) >= p.doubtWait(&m, &d, now) && p.doubtHold(&m) == "" {
 				r.Doubt, changed = nil, true
 				event, o.Counted, due = "in-doubt", true, now.Time
 			}
@@ -129,6 +129,9 @@ func (p Policy) refile(m *queue.Message, o queue.Outcome, due time.Time, now Now
 		return o
 	}
 	m.Barred = o.Barred
+	if o.Warned {
+		m.Warned = now.Time
+	}
 	if o.Counted {
 		m.Tries++
 	}

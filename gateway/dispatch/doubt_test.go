@@ -246,3 +246,26 @@ func TestPasswordTroubleIsNoRelease(t *testing.T) {
 		w.wantTook(map[string]int{"a": 1})
 	})
 }
+
+// TestHeldDoubtIsAskedThereAgain: as the reason of the hold says, however long it
+// was held and wherever else it could go.
+func TestHeldDoubtIsAskedThereAgain(t *testing.T) {
+	live(t, both, func(w *world) {
+		w.edit = func(c *Config) { c.InDoubt = HoldInDoubt }
+		w.restart(both)
+		w.pass(time.Second)
+		w.peers["a"].plays(first(lost))
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(3 * time.Hour)
+		w.wantState(id, queue.Held)
+		w.peers["a"].set(true)
+		w.pass(time.Minute)
+		w.do(queue.OpRelease)
+		w.pass(time.Minute)
+		w.wantTook(map[string]int{})
+		w.peers["a"].set(false)
+		w.pass(time.Hour)
+		w.wantTook(map[string]int{"a": 1})
+		w.wantState(id, queue.Done)
+	})
+}

@@ -178,7 +178,7 @@ func (p Policy) age(m *queue.Message, now Now) time.Time {
 	}
 	for _, i := range m.Pending() {
 		if d := m.Recipients[i].Doubt; d != nil {
-			at = earliest(at, online(p.doubtWait(m, d, now)-(now.Online-d.Online)))
+			at = earliest(at, online(p.doubtWait(m, d, now)-(now.Online-p.doubtSince(m, d))))
 		}
 	}
 	return at
@@ -200,6 +200,16 @@ func (p Policy) doubtWait(m *queue.Message, d *queue.Doubt, now Now) time.Durati
 		return crashRelease
 	}
 	return 2 * time.Hour
+}
+
+// doubtSince is the odometer from which that counts. Mail that was held for its
+// doubt was let go to be asked for there, so the time that it was held is none
+// that its upstream had.
+func (p Policy) doubtSince(m *queue.Message, d *queue.Doubt) time.Duration {
+	if p.InDoubt == HoldInDoubt {
+		return max(d.Online, m.Online)
+	}
+	return d.Online
 }
 
 // tooOld is when mail has waited so long by the clock that only a person can

@@ -170,3 +170,17 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+// TestDelayIsNotLookedAtTwice: once its sender is told of the delay, mail waits for
+// the next thing that the clock brings.
+func TestDelayIsNotLookedAtTwice(t *testing.T) {
+	p := testPolicy()
+	p.Warn = 4 * time.Hour
+	m := message()
+	m.Lane = p.lane(&m, []string{"a"})
+	now := Now{Time: t0.Add(4 * time.Hour), Online: 5 * time.Hour}
+	o, _, send := p.Decide(queue.Claim{Message: m}, now)
+	if want := t0.Add(p.Expire); !o.Warned || send || !o.Age.Equal(want) {
+		t.Errorf("warned %v, sent %v, next look at %v, want %v", o.Warned, send, o.Age, want)
+	}
+}
