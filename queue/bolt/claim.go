@@ -121,6 +121,10 @@ func (p *picker) unlisted(except map[string]bool) {
 
 // lane takes the due messages of one lane, the oldest or the newest first.
 func (p *picker) lane(r queue.LaneRequest) {
+	n := p.left(r.Upstream)
+	if n <= 0 { // as for most of many lanes, once one had its turn
+		return
+	}
 	prefix := append([]byte(r.Lane), 0)
 	now := instant(p.w.now)
 	if r.Upstream == "" { // to be filed anew, whatever its due time
@@ -132,7 +136,6 @@ func (p *picker) lane(r queue.LaneRequest) {
 	inLane := func(k []byte) bool { return k != nil && bytes.HasPrefix(k, prefix) }
 
 	var keys [][]byte
-	n := p.left(r.Upstream)
 	first, step := func() ([]byte, []byte) { return c.Seek(prefix) }, c.Next
 	if r.Newest {
 		first, step = func() ([]byte, []byte) { return seekLast(c, end) }, c.Prev
@@ -140,7 +143,7 @@ func (p *picker) lane(r queue.LaneRequest) {
 	for k, _ := first(); inLane(k) && bytes.Compare(k, end) <= 0 && len(keys) < n; k, _ = step() {
 		keys = append(keys, bytes.Clone(k))
 	}
-	if len(keys) == 0 && n > 0 {
+	if len(keys) == 0 {
 		if k, _ := c.Seek(end); inLane(k) {
 			at, _ := splitTime(k)
 			p.later(at)
