@@ -74,11 +74,13 @@ func (o opinion) bars() bool {
 // final says that all have been asked, and that waiting on is the only other way.
 func (o opinion) final() bool { return o.untried == 0 && o.objects > 0 }
 
-// carriers lists who may carry m to recipient i, if nothing were refused.
+// carriers lists who may carry m to recipient i, if nothing were refused. Nobody
+// is left out for a size that it never named: what others say must not end
+// anything before it was asked.
 func (rs Routes) carriers(m *queue.Message, i int) []string {
 	var names []string
 	for k := range rs.list {
-		if r := &rs.list[k]; rs.bar(m, i, r) == (bar{}) {
+		if r := &rs.list[k]; rs.bar(m, i, r) == (bar{}) || r.forbids(m, i).kind == barNone && r.lacks(m).shown {
 			names = append(names, r.Name)
 		}
 	}

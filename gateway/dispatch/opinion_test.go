@@ -274,3 +274,51 @@ func TestEveryStepSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// TestShownSizeEndsNothing: who seems to take less than a message has, but never
+// said so, is asked before it bounces, after all who take as much have refused it
+// for good. Who said so need not be asked.
+func TestShownSizeEndsNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		shown bool
+		after []string // who may be asked when a has refused the first recipient
+	}{
+		{"it said so", false, []string{"a"}},
+		{"it seems so", true, []string{"a", "b"}},
+	} {
+		p := testPolicy()
+		p.Routes = p.Routes.Knowing(func(n string) (o relay.Offers) {
+			if n == "b" {
+				o = relay.Offers{Known: true, Size: 10 << 20, Shown: tt.shown}
+			}
+			return o
+		})
+		m := message("one@example.net", "two@example.net")
+		m.Size = 20 << 20
+		if got := p.Routes.Eligible(&m); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("%s: at first for %v", tt.name, got)
+		}
+		asked := func(u string, i int) queue.RcptState {
+			r := reply(relay.Dot, 554, "", "no thanks")
+			j := p.Judge(Try{Message: &m, Upstream: u, Rcpts: []int{i}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{r}}}, Now{Time: t0})
+			m.Record(j.Results)
+			return j.Results[0].State
+		}
+		if got := asked("a", 0); (got == queue.Pending) != tt.shown {
+			t.Errorf("%s: refused by one, it is %s", tt.name, got)
+		}
+		if got := p.Routes.Eligible(&m); !slices.Equal(got, tt.after) {
+			t.Errorf("%s: then for %v", tt.name, got)
+		}
+		if !tt.shown {
+			continue
+		}
+		if got := p.Routes.askable(&m, "b"); !slices.Equal(got, []int{0}) {
+			t.Errorf("%s: b is asked for %v", tt.name, got)
+		}
+		if got := asked("b", 0); got != queue.Failed {
+			t.Errorf("%s: refused by both, it is %s", tt.name, got)
+		}
+	}
+}

@@ -17,7 +17,9 @@ import (
 //     is a program, may go anywhere.
 //   - recipients: to which domains.
 //   - what it takes: octets, 8BITMIME, SMTPUTF8, REQUIRETLS. What is not known
-//     yet does not count against it; the transaction finds out.
+//     yet does not count against it; the transaction finds out. A size that it
+//     never said, but seems to have refused, counts until all who take as much
+//     have refused the message for good: then it is asked all the same.
 //
 // The first two are the operator's word, and nothing goes against it: mail that
 // they leave no way is refused at MAIL where that is certain by then, else held
@@ -160,8 +162,8 @@ func (rs Routes) Eligible(m *queue.Message) []string {
 }
 
 func (rs Routes) mayAny(m *queue.Message, r *Route) bool {
-	if !rs.byRecipient || len(m.Recipients) == 0 {
-		return rs.bar(m, anybody, r) == bar{}
+	if b := rs.bar(m, anybody, r); len(m.Recipients) == 0 || !rs.byRecipient && !b.shown {
+		return b == bar{}
 	}
 	for i := range m.Recipients {
 		if m.Recipients[i].State == queue.Pending && rs.bar(m, i, r) == (bar{}) {
@@ -178,9 +180,10 @@ func (rs Routes) askable(m *queue.Message, upstream string) []int {
 	if r == nil || !rs.mayAny(m, r) {
 		return nil
 	}
+	each := rs.byRecipient || r.lacks(m).shown
 	return slices.DeleteFunc(m.Pending(), func(i int) bool {
 		d := m.Recipients[i].Doubt
-		return d != nil && d.Upstream != upstream || rs.byRecipient && rs.bar(m, i, r) != bar{}
+		return d != nil && d.Upstream != upstream || each && rs.bar(m, i, r) != bar{}
 	})
 }
 

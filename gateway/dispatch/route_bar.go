@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
@@ -15,6 +16,9 @@ type bar struct {
 	who  string // the address, or the domain, that it is about
 	size int64  // of the message
 	most int64  // that is taken
+	// shown: so it seems from what the upstream has refused. It never said so, and
+	// may have meant something else.
+	shown bool
 }
 
 type barKind int
@@ -87,11 +91,19 @@ func (rs Routes) bar(m *queue.Message, i int, r *Route) bar {
 		return b
 	}
 	for k := range rs.list {
-		if o := &rs.list[k]; o.lacks(m).kind == barNone && o.forbids(m, i).kind == barNone {
+		o := &rs.list[k]
+		if o.lacks(m).kind == barNone && o.forbids(m, i).kind == barNone && !(b.shown && refusedBy(m, i, o.Name)) {
 			return b
 		}
 	}
 	return bar{} // nobody can, so whoever may is asked
+}
+
+// refusedBy says whether an upstream has refused recipient i of m for good.
+func refusedBy(m *queue.Message, i int, upstream string) bool {
+	return i != anybody && slices.ContainsFunc(m.Recipients[i].Said, func(a queue.Answer) bool {
+		return a.Upstream == upstream && a.Permanent() && weighs(relay.Scope(a.Scope))
+	})
 }
 
 // forbids is what the operator says about senders and recipients.
@@ -123,14 +135,13 @@ func (r *Route) sendsFor(address string) bool {
 
 // lacks is what the upstream is known not to take.
 func (r *Route) lacks(m *queue.Message) bar {
-	most := r.MaxMessage
-	if o := r.Offers.Size; o > 0 && (most == 0 || o < most) {
-		most = o
+	o, most := r.Offers, r.MaxMessage
+	if o.Size > 0 && (most == 0 || o.Size < most) {
+		most = o.Size
 	}
-	o := r.Offers
 	switch {
 	case most > 0 && m.Size > most:
-		return bar{kind: barSize, size: m.Size, most: most}
+		return bar{kind: barSize, size: m.Size, most: most, shown: most == o.Size && o.Shown}
 	case !o.Known:
 	case m.EightBit && !o.EightBit: // RFC 6152 3
 		return bar{kind: barEightBit}

@@ -91,7 +91,9 @@ func (u *Upstream) Offers() Offers {
 	u.lessons.mu.Lock()
 	defer u.lessons.mu.Unlock()
 	o := u.lessons.heard
-	o.Size = least(o.Size, s.size)
+	said := o.Size
+	o.Size = least(said, s.size)
+	o.Shown = o.Size != said
 	o.DSN = o.DSN && !s.bare
 	return o
 }

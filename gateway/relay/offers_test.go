@@ -97,7 +97,7 @@ func TestLearntSize(t *testing.T) {
 	} {
 		inWorld(t, sink.Options{Faults: faults(t, c.fault)}, Options{}, func(w *world) {
 			w.deliver(mail(large, "b@example.com"))
-			if l, o := w.up.Learned(), w.up.Offers(); l.Size != c.want || o.Size != c.want {
+			if l, o := w.up.Learned(), w.up.Offers(); l.Size != c.want || o.Size != c.want || o.Shown != (c.want > 0) {
 				t.Errorf("%s: %+v, %+v", c.fault, l, o)
 			}
 			w.want(w.deliver(mail("Subject: x\r\n\r\n", "b@example.com")), "dot 250")
@@ -120,15 +120,15 @@ func TestLearntSize(t *testing.T) {
 	}
 	inWorld(t, sink.Options{Size: 1000}, Options{}, func(w *world) {
 		w.up.Teach(Learned{Size: 500, Recipients: 7})
-		if o := w.up.Offers(); o != (Offers{Size: 500}) {
+		if o := w.up.Offers(); o != (Offers{Size: 500, Shown: true}) {
 			t.Errorf("taught: %+v", o)
 		}
 		_ = w.up.Probe(w.t.Context())
-		if o := w.up.Offers(); o.Size != 500 || !o.Known {
+		if o := w.up.Offers(); o.Size != 500 || !o.Known || !o.Shown {
 			t.Errorf("taught and heard: %+v", o)
 		}
 		time.Sleep(lessonLasts + time.Second)
-		if o, l := w.up.Offers(), w.up.Learned(); o.Size != 1000 || l != (Learned{}) {
+		if o, l := w.up.Offers(), w.up.Learned(); o.Size != 1000 || o.Shown || l != (Learned{}) {
 			t.Errorf("a day later: %+v, %+v", o, l)
 		}
 	})

@@ -76,6 +76,7 @@ func To(addresses ...string) []Recipient {
 type Offers struct {
 	Known    bool  // an EHLO was heard
 	Size     int64 // octets, 0: no known limit
+	Shown    bool  // Size is what it has refused, less than what it says
 	EightBit bool
 	UTF8     bool
 	DSN      bool
