@@ -51,21 +51,24 @@ func (c *storm) over(now time.Time) bool {
 	return now.Before(c.since) || now.Sub(c.since) >= noticeWindow
 }
 
-// makeRoom forgets those that are over, or, when there is none, any one: so many
-// senders are not one person's storm.
+// makeRoom forgets one of a few: one that is over, else the one with the fewest,
+// so that a storm is not forgotten for those who write once. To look at all would
+// cost too much where each message has another sender.
 func (s storms) makeRoom(now time.Time) {
 	if len(s) < maxStorms {
 		return
 	}
-	var any string
+	var victim string
+	few := 10
 	for key, c := range s {
-		if any = key; c.over(now) {
-			delete(s, key)
+		if few == 10 || c.over(now) || c.n < s[victim].n {
+			victim = key
+		}
+		if few--; few == 0 || c.over(now) {
+			break
 		}
 	}
-	if len(s) >= maxStorms {
-		delete(s, any)
-	}
+	delete(s, victim)
 }
 
 // storm says whether a sender may get one more notice.

@@ -31,15 +31,24 @@ func TestStormCounts(t *testing.T) {
 			t.Errorf("%d: %s is counted as the %d. one, want %d", i, c.sender, got, c.want)
 		}
 	}
-	for i := range 3 * maxStorms {
+	storm := func() int { return s.count("storm", noon) }
+	for range 100 {
+		storm()
+	}
+	for i := range 20 * maxStorms {
 		s.count(fmt.Sprint(i), noon)
 	}
 	if len(s) > maxStorms {
 		t.Errorf("%d senders are remembered", len(s))
 	}
-	s.count("late", noon.Add(2*noticeWindow))
-	if len(s) != 1 {
-		t.Errorf("%d senders are remembered of an hour that is over", len(s))
+	if n := storm(); n != 101 {
+		t.Errorf("a storm is forgotten for those who write once: it is at %d", n)
+	}
+	for i := range 20 * maxStorms {
+		s.count(fmt.Sprint("later", i), noon.Add(2*noticeWindow))
+	}
+	if len(s) > maxStorms || s["storm"] != nil {
+		t.Errorf("%d senders are remembered, of an hour that is over as well", len(s))
 	}
 }
 
