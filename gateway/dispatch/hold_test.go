@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,27 @@ func TestBarredMailBeginsAnew(t *testing.T) {
 			})
 		})
 	}
+	t.Run("restart in the same place", func(t *testing.T) {
+		barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
+			place := "home"
+			w.file, w.network = filepath.Join(t.TempDir(), "senders.json"), func() string { return place }
+			w.restart(both) // to which it is another place
+			w.pass(2 * time.Minute)
+			before := w.wantState(id, queue.Queued).Barred
+			w.pass(time.Hour)
+			w.restart(both)
+			w.pass(2 * time.Minute)
+			if m := w.wantState(id, queue.Queued); m.Barred != before {
+				t.Errorf("barred since %v, and before the restart since %v", m.Barred, before)
+			}
+			place = "café"
+			w.d.Roamed() // is seen all the same
+			w.pass(2 * time.Minute)
+			if m := w.wantState(id, queue.Queued); m.Barred == before {
+				t.Error("another network changes nothing")
+			}
+		})
+	})
 	t.Run("no change", func(t *testing.T) { // the control
 		barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {
 			w.pass(90 * time.Minute)

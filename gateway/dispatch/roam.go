@@ -31,31 +31,33 @@ func (d *Dispatcher) move() {
 
 // roam files mail anew that a refusal keeps waiting which a change ends: one for
 // where we were, and those of all who may send it for its sender or by policy.
-// That is at the start, which may be elsewhere than the end was, after each
-// major change of the network, and with each new configuration. The queue is
+// That is at the start, unless the end was here too, after each major change of
+// the network, and with each new configuration. The queue is
 // looked through only when such a refusal may be in it. Mail in doubt keeps its
 // refusals, for they are its wait for the upstream that may hold a copy, too.
 func (d *Dispatcher) roam(ctx context.Context) {
 	free := func(m *queue.Message) bool {
 		return m.InDoubt() == "" && (m.Barred != 0 || slices.ContainsFunc(m.Refusals, isPlace))
 	}
-	for ctx.Err() == nil {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.moved:
+		}
 		d.mu.Lock()
 		look := d.placed
 		d.placed = false
 		d.mu.Unlock()
-		if look {
-			if _, err := d.retry(ctx, queue.Filter{}, free); err != nil { // a full disk: it may heal
-				d.mu.Lock()
-				d.placed = true
-				d.mu.Unlock()
-				pause(ctx, time.Minute)
-				continue
-			}
+		if !look {
+			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-d.moved:
+		if _, err := d.retry(ctx, queue.Filter{}, free); err != nil { // a full disk: it may heal
+			d.mu.Lock()
+			d.placed = true
+			d.move()
+			d.mu.Unlock()
+			pause(ctx, time.Minute)
 		}
 	}
 }

@@ -52,6 +52,9 @@ func (d *Dispatcher) recall(now time.Time) {
 	case saved.Network != d.where() || saved.Routes != d.config.Routes.tag:
 		return
 	}
+	if saved.Network != "" { // nothing is new here, so nobody is asked anew
+		<-d.moved
+	}
 	for _, s := range saved.Senders[:min(len(saved.Senders), blockKept)] {
 		b := block{at: s.At, until: s.Until, wait: min(s.Wait, blockMax), why: s.Why}
 		if late := now.Add(blockMax); b.until.After(late) { // the clock was set back

@@ -239,6 +239,8 @@ type world struct {
 	edit    func(*Config)
 	log     io.Writer
 	limits  health.Limits // of the first upstream
+	file    string        // of refused senders
+	network func() string // names where we are
 	online  time.Duration // odometer of the last run
 	end     func()
 }
@@ -296,7 +298,7 @@ func (w *world) start(names []string) {
 	}
 	targets[0].Limits = w.limits
 	w.health = health.New(health.Options{Targets: targets, Log: log})
-	w.d = New(Options{Store: w.store, Session: w.session, Health: w.health, Hostname: "gw.example.org", Log: log}, w.config(names))
+	w.d = New(Options{Store: w.store, Session: w.session, Health: w.health, Hostname: "gw.example.org", File: w.file, Network: w.network, Log: log}, w.config(names))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = w.health.Run(ctx) })
