@@ -11,6 +11,8 @@
 //	a delivery's network or identity fault ▶ down, at once
 //	any ─another network▶ unknown
 //
+// Where deliveries fail again and again in what probes pass, the breaker opens.
+//
 // After down an upstream takes waiting mail on its first pass, but owes some
 // more, and perhaps time (Failback), until it is preferred again. The breaker
 // is about being served; only deliveries move it, and no probe clears it:

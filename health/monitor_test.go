@@ -257,6 +257,34 @@ func TestFirstToWaitProbesAtOnce(t *testing.T) {
 	})
 }
 
+// Where probes pass and no delivery does, the deliveries become seldom; one that
+// is served, or another network, ends that.
+func TestProbesThatShowNothing(t *testing.T) {
+	inBubble(t, Options{}, func(b *bubble) {
+		b.b.cut()
+		b.deliver("b", Fault{Kind: Network, Reason: "refused"})
+		tries := func(d time.Duration) (n int) {
+			for end := time.Now().Add(d); time.Now().Before(end); b.wait(100 * time.Millisecond) {
+				b.Demand([]string{"a", "b"})
+				if p, ok := b.Start("a", 1); ok {
+					n++
+					p.Done(Fault{Kind: Network, Reason: "connection refused"})
+				}
+			}
+			return n
+		}
+		if n := tries(time.Hour); n < 12 || n > 25 {
+			t.Errorf("%d tries in an hour", n)
+		}
+		b.wait(5 * time.Minute)
+		b.until("a", LastResort, time.Minute)
+		b.deliver("a", Fault{})
+		if n := tries(3 * time.Second); n < 2 {
+			t.Errorf("%d tries in 3 s after one was served", n)
+		}
+	})
+}
+
 // Each message that B carries waits for A for a moment.
 func TestCarriedMailDoesNotHurry(t *testing.T) {
 	inBubble(t, Options{}, func(b *bubble) {

@@ -27,6 +27,7 @@ type tracker struct {
 	Fewer    fewer     `json:"fewer,omitzero"`
 
 	easing easing
+	vain   int // deliveries that failed where a probe had just passed, since one was served
 	// fell: it was down in this network, and failback asks for it.
 	fell bool
 	// generation rises when what is under way stops to matter.
@@ -62,7 +63,7 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 			t.Breaker = t.Breaker.refund(now)
 		}
 		if !stale {
-			t = t.move(down, f, now)
+			t = t.failed(f, o.trial, now)
 			t.Owed = rise
 		}
 	case stale && (f.Kind == Session || f.Kind == Place || f.Kind == Connections):
@@ -81,13 +82,28 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 	return t
 }
 
+// vainFrom is how many deliveries in a row must fail where a probe had passed,
+// until it is believed that probes show nothing: then the breaker keeps the next
+// one away, which else would follow each probe.
+const vainFrom = 3
+
+// failed is for a delivery that did not get as far as probes do.
+func (t tracker) failed(f Fault, trial bool, now time.Time) tracker {
+	if t.Reach == up && f.Sign == NoSign {
+		if t.vain++; t.vain >= vainFrom {
+			t.Breaker = t.Breaker.fail(Fault{Kind: Session, Reason: f.Reason}, trial, now)
+		}
+	}
+	return t.move(down, f, now)
+}
+
 func (t tracker) passed(o observation, now time.Time, rise int) tracker {
 	t.LastGood = now
 	if o.trial {
 		t.Breaker, t.easing = breaker{}, easing{most: 1, beside: max(0, o.underWay-1), began: now}
 	}
 	if !o.probe {
-		t.easing = t.easing.served()
+		t.easing, t.vain = t.easing.served(), 0
 	}
 	switch {
 	case o.generation != t.generation:
@@ -131,7 +147,7 @@ func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 // affair.
 func (t tracker) anew(now time.Time) tracker {
 	t = t.move(unknown, Fault{}, now)
-	t.Owed, t.fell, t.easing = 0, false, easing{} // the network was away, not the upstream
+	t.Owed, t.fell, t.vain, t.easing = 0, false, 0, easing{} // the network was away, not the upstream
 	t.generation++
 	return t
 }
