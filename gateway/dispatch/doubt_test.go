@@ -269,3 +269,20 @@ func TestHeldDoubtIsAskedThereAgain(t *testing.T) {
 		w.wantState(id, queue.Done)
 	})
 }
+
+// TestDoubtOnDoubt: what their machine acknowledged once it may have, whatever
+// became of the next dot; and no doubt is prolonged by a later one.
+func TestDoubtOnDoubt(t *testing.T) {
+	for _, tt := range []struct{ old, lost, want bool }{{true, true, true}, {true, false, false}, {false, true, false}, {false, false, false}} {
+		m := message()
+		m.Recipients[0].Doubt = &queue.Doubt{Upstream: "a", At: t0, Online: time.Minute, Unacked: tt.old}
+		j := testPolicy().Judge(Try{
+			Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0,
+			Result: relay.Result{Rcpts: []relay.RcptResult{{Stage: relay.Dot, Err: errors.New("reset"), InDoubt: true, Unacked: tt.lost}}},
+		}, Now{Time: t0.Add(time.Hour), Online: time.Hour})
+		d := j.Results[0].Doubt
+		if d == nil || d.Unacked != tt.want || d.Online != time.Minute {
+			t.Errorf("%+v: %+v", tt, d)
+		}
+	}
+}
