@@ -143,14 +143,16 @@ func (b *budget) free(now time.Time) int {
 	return max(0, least)
 }
 
-// low says that no more than a fifth of a limit is left.
-func (b *budget) low(now time.Time) bool {
+// spare is for how many more recipients until no more than a fifth of a limit is
+// left.
+func (b *budget) spare(now time.Time) int {
+	n := math.MaxInt
 	for i, p := range periods {
-		if limit := b.limits.of(i); limit > 0 && limit-b.spent[i].used(p.span, now)-b.aside <= limit/5 {
-			return true
+		if limit := b.limits.of(i); limit > 0 {
+			n = min(n, limit-limit/5-b.spent[i].used(p.span, now)-b.aside)
 		}
 	}
-	return false
+	return max(0, n)
 }
 
 func (b *budget) spend(n int, now time.Time) {

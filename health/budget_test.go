@@ -1,6 +1,7 @@
 package health
 
 import (
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -234,32 +235,32 @@ func told(b *bubble) bool {
 	}
 }
 
-// Of each limit the last fifth is low, whichever has the least left.
-func TestBudgetIsLow(t *testing.T) {
+// Of each limit all but the last fifth is to spare, whichever has the least left.
+func TestBudgetToSpare(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := budget{limits: Limits{PerMinute: 10, PerHour: 100}}
 	for _, step := range []struct {
 		after      time.Duration
 		spend, set int // set: aside
-		low        bool
+		spare      int
 	}{
-		{spend: 7},
-		{spend: 0, set: 1, low: true},
-		{spend: 0, set: 0},
-		{spend: 1, low: true},
-		{after: 62 * time.Second},
-		{after: time.Minute, spend: 72, low: true},
-		{after: 2 * time.Minute, low: true}, // of the hour
-		{after: time.Hour},
+		{spend: 7, spare: 1},
+		{spend: 0, set: 1},
+		{spend: 0, set: 0, spare: 1},
+		{spend: 2},
+		{after: 62 * time.Second, spare: 8},
+		{after: time.Minute, spend: 71},
+		{after: 2 * time.Minute}, // of the hour
+		{after: time.Hour, spare: 8},
 	} {
 		now = now.Add(step.after)
 		b.spend(step.spend, now)
 		b.aside = step.set
-		if got := b.low(now); got != step.low {
-			t.Errorf("%+v: low is %v", step, got)
+		if got := b.spare(now); got != step.spare {
+			t.Errorf("%+v: %d to spare", step, got)
 		}
 	}
-	if none := (budget{}); none.low(now) {
-		t.Error("no limit is low")
+	if none := (budget{}); none.spare(now) != math.MaxInt {
+		t.Error("where there is no limit, not all is to spare")
 	}
 }

@@ -98,8 +98,8 @@ type Standing struct {
 	// Room is for how many recipients its budget is left, 0 for any number. Where
 	// none is, the rank is Unusable.
 	Room int
-	// Low says that no more than a fifth of one of its limits is left.
-	Low bool
+	// Spare is how many of those are left before the last fifth of a limit.
+	Spare int
 }
 
 // Monitor watches upstreams. Its methods are safe for concurrent use, and all
@@ -232,7 +232,7 @@ func (m *Monitor) standing(u *upstream, now time.Time) Standing {
 		s.Rank = Unusable
 	}
 	if room < math.MaxInt {
-		s.Room, s.Low = room, u.budget.low(now)
+		s.Room, s.Spare = room, u.budget.spare(now)
 	}
 	return s
 }

@@ -187,7 +187,7 @@ func (d *Dispatcher) File(n *queue.NewMessage) (first string) {
 	}
 	n.Filing = f
 	d.filed(f.Lane)
-	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 || isBulk(f.Lane) && d.keeps(first, d.lanes[f.Lane]) {
+	if first = d.first(d.lanes[f.Lane]); d.open == nil || first == "" || d.free(first) <= 0 || isBulk(f.Lane) && d.forBulk(first, d.lanes[f.Lane]) <= 0 {
 		return ""
 	}
 	d.slots[first]++
@@ -302,11 +302,18 @@ func (d *Dispatcher) request(wake func()) (r queue.ClaimRequest, again time.Dura
 		first := of.first
 		if !seen {
 			first = d.first(names)
-			of = choice{first, first != "" && d.keeps(first, names)}
+			bulk := d.forBulk(first, names)
+			of = choice{first, bulk <= 0}
 			choices[list] = of
+			if of.keeps {
+				again = min(again, paced)
+			}
 			if _, asked := d.asked[first]; !asked {
 				n, wait := d.share(first)
 				again = min(again, wait)
+				if !of.keeps {
+					n = min(n, bulk)
+				}
 				if n > 0 {
 					d.asked[first] = n
 					d.slots[first] += n

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"hash/fnv"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,11 +127,23 @@ func (d *Dispatcher) share(upstream string) (n int, again time.Duration) {
 	return n, again
 }
 
-// keeps says that an upstream takes no bulk for now: what is left of its budget is
-// kept for letters, and no other upstream of these can take them.
-func (d *Dispatcher) keeps(upstream string, names []string) bool {
-	return d.Health.Standing(upstream).Low && d.first(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == upstream })) == ""
+// forBulk is how much bulk an upstream takes now: down to the last fifth of its
+// budget, which is kept for letters where no other upstream of these can take them.
+// What is on its way there counts as taken.
+func (d *Dispatcher) forBulk(upstream string, names []string) int {
+	s := d.Health.Standing(upstream)
+	if s.Room == 0 { // there is no limit
+		return math.MaxInt
+	}
+	if others := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == upstream }); d.first(others) != "" {
+		return math.MaxInt
+	}
+	return s.Spare - (d.slots[upstream] - d.asked[upstream] - d.begun[upstream])
 }
+
+// paced is how often it is looked whether bulk may go on: nothing tells of what
+// becomes free of a budget.
+const paced = 5 * time.Second
 
 // isBulk says so of the mail in a lane.
 func isBulk(lane string) bool {

@@ -168,6 +168,34 @@ func (w *world) fill(n int) {
 	}
 }
 
+// TestBulkLeavesAFifth: of a budget that is small beside the connections, too; and
+// it goes on as the budget does.
+func TestBulkLeavesAFifth(t *testing.T) {
+	for _, limit := range []int{4, 30, 50} {
+		live(t, []string{"a"}, func(w *world) {
+			w.limits = health.Limits{PerMinute: limit}
+			w.restart([]string{"a"})
+			w.pass(time.Second)
+			for i := range 4 * limit {
+				w.submit("bulk@example.com", fmt.Sprintf("x%d@example.org", i))
+			}
+			w.pass(30 * time.Second)
+			if _, took := w.peers["a"].count(); took != limit-limit/5 {
+				t.Errorf("of %d it took %d", limit, took)
+			}
+			w.submit("ann@example.com", "bob@example.net")
+			w.pass(time.Second)
+			if _, took := w.peers["a"].count(); limit >= 5 && took != limit-limit/5+1 {
+				t.Errorf("of %d nothing was left for a letter: it took %d", limit, took)
+			}
+			w.pass(8 * time.Minute)
+			if _, took := w.peers["a"].count(); took != 4*limit+1 {
+				t.Errorf("the bulk stands still at %d of %d", took, 4*limit+1)
+			}
+		})
+	}
+}
+
 // TestTurns: each upstream's lanes come one after the other, wherever the last
 // turn was.
 func TestTurns(t *testing.T) {
