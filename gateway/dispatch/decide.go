@@ -145,25 +145,25 @@ func (p Policy) refile(m *queue.Message, o queue.Outcome, due time.Time, now Now
 }
 
 // bar notes since when all refuse the message for its sender or by policy. Its
-// sender hears of that at once, since nothing but a person's doing may end it.
+// sender hears of that at once, since nothing but a person's doing may end it;
+// where others are only waited for beside that, when they have what they wait for.
 func (p Policy) bar(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
-	switch barred := p.barred(m, o.Refusals); {
-	case !barred:
+	if !p.barred(m, o.Refusals) {
 		o.Barred = 0
-	case o.Barred == 0:
-		o.Barred = max(now.Online, 1)
-		o.Warned = o.Warned || m.Warned.IsZero() && m.ReversePath != ""
+		return o
 	}
+	if o.Barred == 0 {
+		o.Barred = max(now.Online, 1)
+	}
+	o.Warned = o.Warned || m.Warned.IsZero() && m.ReversePath != "" && p.barredForAll(m, o.Refusals)
 	return o
 }
 
 // spaced keeps a message that all refuse, for its sender or by policy, from them
 // for a while, so that it is shown to all of them in one pass and seldom.
 func (p Policy) spaced(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
-	for _, i := range m.Pending() {
-		if r := &m.Recipients[i]; r.Doubt != nil || !p.opinion(m, i, r.Said, o.Refusals).bars() {
-			return o
-		}
+	if !p.barredForAll(m, o.Refusals) {
+		return o
 	}
 	wait := barredAgain
 	if o.Barred != 0 {

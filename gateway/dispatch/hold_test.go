@@ -83,6 +83,54 @@ func TestBarredMailWaits(t *testing.T) {
 	})
 }
 
+// TestBarredBesideBusy: a delay notice at once is for those whom all refuse, not
+// for one who is only asked to wait beside them.
+func TestBarredBesideBusy(t *testing.T) {
+	live(t, both, func(w *world) {
+		start := time.Now()
+		plays := func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath == "" {
+				return nil
+			}
+			r := relay.Result{Served: true}
+			for _, to := range d.Recipients {
+				a := relay.Reply{Code: 550, Enhanced: "5.7.1", Text: "against our policy"}
+				if strings.HasPrefix(to.Address, "busy") {
+					a = relay.Reply{Code: 450, Enhanced: "4.2.0", Text: "greylisted"}
+					if time.Since(start) > 10*time.Minute {
+						a = relay.Reply{Code: 250}
+					}
+				}
+				r.Rcpts = append(r.Rcpts, relay.RcptResult{Stage: relay.Rcpt, Reply: a})
+				if a.Code == 250 {
+					r.Rcpts[len(r.Rcpts)-1].Stage = relay.Dot
+				}
+			}
+			return &r
+		}
+		w.peers["a"].plays(plays)
+		w.peers["b"].plays(plays)
+		id := w.submit("ann@example.com", "bob@example.net", "busy@example.net")
+		w.pass(time.Minute)
+		if got := w.notices(); len(got) != 0 {
+			t.Errorf("notices %q", got)
+		}
+		w.pass(3 * time.Hour)
+		m := w.wantState(id, queue.Queued)
+		if m.Recipients[1].State != queue.Delivered || m.Warned.IsZero() {
+			t.Errorf("%+v", m.Recipients)
+		}
+		if got := w.notices(); len(got) != 1 || got[0] != "delayed" {
+			t.Errorf("notices %q", got)
+		}
+		w.pass(24 * time.Hour)
+		w.wantState(id, queue.Done)
+		if got := w.notices(); len(got) != 2 {
+			t.Errorf("notices %q", got)
+		}
+	})
+}
+
 // TestTimeOfflineIsNoPolicyHold: it counts online.
 func TestTimeOfflineIsNoPolicyHold(t *testing.T) {
 	barredWorld(t, 4*time.Hour, func(w *world, id queue.ID) {

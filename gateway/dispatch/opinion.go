@@ -90,8 +90,15 @@ func (rs Routes) carriers(m *queue.Message, i int) []string {
 // barred says whether nobody is left who would take m to one of its pending
 // recipients, for its sender or by policy.
 func (p Policy) barred(m *queue.Message, refusals []queue.Refusal) bool {
-	return slices.ContainsFunc(m.Pending(), func(i int) bool {
-		r := &m.Recipients[i]
-		return r.Doubt == nil && p.opinion(m, i, r.Said, refusals).bars()
-	})
+	return slices.ContainsFunc(m.Pending(), func(i int) bool { return p.barredFor(m, i, refusals) })
+}
+
+// barredForAll says so of each of its pending recipients.
+func (p Policy) barredForAll(m *queue.Message, refusals []queue.Refusal) bool {
+	return !slices.ContainsFunc(m.Pending(), func(i int) bool { return !p.barredFor(m, i, refusals) })
+}
+
+func (p Policy) barredFor(m *queue.Message, i int, refusals []queue.Refusal) bool {
+	r := &m.Recipients[i]
+	return r.Doubt == nil && p.opinion(m, i, r.Said, refusals).bars()
 }
