@@ -89,7 +89,7 @@ func (d *Dispatcher) notice(c Config, r dsn.Report, now Now) (n *queue.NewMessag
 		tls, r.Header = false, nil
 	}
 	r.Message.ReversePath = c.Routes.home(&r.Message)
-	switch d.storm(r.Message.ReversePath, now.Time) {
+	switch d.storm(r.Kind, r.Message.ReversePath, now.Time) {
 	case lastNotice:
 		r.Last = true
 	case tooManyNotices:

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"time"
 
+	"mailroam/gateway/dsn"
 	"mailroam/queue"
 )
 
 // A program that sends to a bad list must not drown a person in notices, nor
 // fill the queue with them. What is not sent stays on the list of finished mail.
 const (
-	maxNotices   = 20 // to one sender
+	maxNotices   = 20 // of a kind, to one sender
 	noticeWindow = time.Hour
 	maxStorms    = 1000 // senders remembered
 )
@@ -71,10 +72,11 @@ func (s storms) makeRoom(now time.Time) {
 	delete(s, victim)
 }
 
-// storm says whether a sender may get one more notice.
-func (d *Dispatcher) storm(sender string, now time.Time) allowance {
+// storm says whether a sender may get one more notice of a kind. Each counts for
+// itself: good news that was asked for must not cost anybody the bad.
+func (d *Dispatcher) storm(kind dsn.Kind, sender string, now time.Time) allowance {
 	d.mu.Lock()
-	n := d.storms.count(sender, now)
+	n := d.storms.count(string(kind)+" "+sender, now)
 	d.mu.Unlock()
 	switch {
 	case n < maxNotices:
@@ -82,8 +84,8 @@ func (d *Dispatcher) storm(sender string, now time.Time) allowance {
 	case n == maxNotices:
 		return lastNotice
 	case n == maxNotices+1:
-		d.Log.Warn("alert", "text", fmt.Sprintf("<%s> got %d notices within an hour: no more are sent to it until that is over; `mailroam queue list --state done` lists what failed",
-			queue.Printable(sender, 256), maxNotices))
+		d.Log.Warn("alert", "text", fmt.Sprintf("<%s> got %d notices of %s mail within an hour: no more are sent to it until that is over; `mailroam queue list` lists what they would be about, with `--state done` what has ended",
+			queue.Printable(sender, 256), maxNotices, kind))
 	}
 	return tooManyNotices
 }

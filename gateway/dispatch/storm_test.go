@@ -96,3 +96,29 @@ func TestStorm(t *testing.T) {
 		}
 	})
 }
+
+// TestStormOfGoodNews: who hears of many successes, which was asked for, still
+// hears of failures.
+func TestStormOfGoodNews(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		p := w.peers["a"]
+		to := queue.To("bob@example.net")
+		to[0].Notify = queue.NotifySuccess | queue.NotifyFailure
+		send := func(n int) {
+			for range n {
+				w.send(queue.NewMessage{ReversePath: "ann@example.com", Recipients: to}, "Subject: lunch\r\n\r\n")
+				w.pass(time.Second)
+			}
+		}
+		send(maxNotices + 5)
+		p.plays(onlyFrom("ann@example.com", says(relay.Rcpt, 550, "5.1.1", "no such user")))
+		send(2)
+		count := map[string]int{}
+		for _, kind := range w.notices() {
+			count[kind]++
+		}
+		if count["relayed"] != maxNotices || count["failed"] != 2 {
+			t.Errorf("notices %v", count)
+		}
+	})
+}
