@@ -243,7 +243,9 @@ func decisive(r queue.Recipient) queue.Answer {
 // must know.
 func doubted(r queue.Recipient, a queue.Answer) queue.Answer {
 	if r.Doubt != nil {
-		a.Text += " (a copy may have arrived through " + r.Doubt.Upstream + ")"
+		a.Text += mayHave(r.Doubt.Upstream)
 	}
 	return a
 }
+
+func mayHave(upstream string) string { return " (a copy may have arrived through " + upstream + ")" }

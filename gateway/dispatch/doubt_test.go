@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -284,5 +285,28 @@ func TestDoubtOnDoubt(t *testing.T) {
 		if d == nil || d.Unacked != tt.want || d.Online != time.Minute {
 			t.Errorf("%+v: %+v", tt, d)
 		}
+	}
+}
+
+// TestNoticeAfterADoubt: it says that a copy may have arrived, also where the doubt
+// had ended before another upstream refused the message.
+func TestNoticeAfterADoubt(t *testing.T) {
+	for _, choice := range []InDoubt{SameUpstream, FailOver} {
+		live(t, both, func(w *world) {
+			w.edit = func(c *Config) { c.InDoubt = choice }
+			w.restart(both)
+			w.pass(time.Second)
+			w.peers["a"].plays(first(lost))
+			w.peers["b"].plays(onlyFrom("ann@example.com", says(relay.Rcpt, 550, "5.1.1", "no such user")))
+			id := w.submit("ann@example.com", "bob@example.net", "cy@example.net")
+			w.pass(time.Second)
+			w.peers["a"].set(true)
+			w.pass(3 * time.Hour)
+			w.wantState(id, queue.Done)
+			b := w.peers["b"]
+			if len(b.bodies) != 1 || !strings.Contains(b.bodies[0], "through a)") {
+				t.Errorf("%s: %q", choice, b.bodies)
+			}
+		})
 	}
 }

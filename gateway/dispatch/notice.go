@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"mailroam/gateway/dsn"
@@ -51,7 +52,7 @@ func topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]que
 	add := func(k dsn.Kind, i int) { about[k] = append(about[k], m.Recipients[i]) }
 	for _, r := range o.Rcpts {
 		if rc := m.Recipients[r.Index]; (rc.State == queue.Failed || rc.State == queue.Expired) && rc.Notify.Wants(queue.NotifyFailure) {
-			add(dsn.Failed, r.Index)
+			about[dsn.Failed] = append(about[dsn.Failed], onceInDoubt(m, r.Index))
 		}
 	}
 	for _, i := range relayed {
@@ -63,6 +64,19 @@ func topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]que
 		}
 	}
 	return about
+}
+
+// onceInDoubt is a recipient with what its sender must know though the doubt has
+// ended: whoever was in doubt may have got the message from the one who did not
+// answer, whatever another said later.
+func onceInDoubt(m *queue.Message, i int) queue.Recipient {
+	r := m.Recipients[i]
+	for _, a := range m.Attempts {
+		if a.Verdict == string(relay.InDoubt) && (a.Rcpts == nil || slices.Contains(a.Rcpts, i)) && !strings.Contains(r.Last.Text, mayHave(a.Upstream)) {
+			r.Last.Text += mayHave(a.Upstream)
+		}
+	}
+	return r
 }
 
 // wantsDelay: what a program sent is waited for by nobody, unless it asked.
