@@ -72,7 +72,7 @@ const (
 
 	soon = time.Second // the least distance of a next look, so that nothing spins
 	// The same for times counted online: offline they do not come nearer.
-	offline = 10 * time.Second
+	offline = time.Minute
 )
 
 // doubtRetry is when mail in doubt goes back to the upstream that may hold it.
