@@ -391,3 +391,32 @@ func TestUnackedDoubt(t *testing.T) {
 		w.wantTook(map[string]int{"b": 1})
 	})
 }
+
+// TestReleaseOfContent: mail that is held for what is in it, and let go, is taken
+// to the next upstream; it is not held for the same again.
+func TestReleaseOfContent(t *testing.T) {
+	spam := onlyFrom("ann@example.com", says(relay.Dot, 554, "5.6.0", "this is spam"))
+	for _, second := range []bool{false, true} {
+		live(t, both, func(w *world) {
+			w.edit = func(c *Config) { c.ContentReject = HoldContent }
+			w.restart(both)
+			w.pass(time.Second)
+			w.peers["a"].plays(spam)
+			if second {
+				w.peers["b"].plays(spam)
+			}
+			id := w.submit("ann@example.com", "bob@example.net")
+			w.pass(time.Second)
+			w.wantState(id, queue.Held)
+			w.do(queue.OpRelease)
+			w.pass(time.Minute)
+			want := queue.Delivered
+			if second {
+				want = queue.Failed
+			}
+			if m := w.wantState(id, queue.Done); m.Recipients[0].State != want {
+				t.Errorf("refused by a second one: %v, it is %s", second, m.Recipients[0].State)
+			}
+		})
+	}
+}

@@ -152,11 +152,11 @@ func (p Policy) refused(j *Judgement, res *queue.RcptResult, t Try, m relay.Mean
 	why = "the fault is the " + string(m.Scope) + "'s: no upstream would take it"
 	switch content := ends && m.Scope == relay.ScopeMessage; {
 	case !ends || rcpt.Doubt != nil: // who is in doubt can ask nobody else
-	case content && p.ContentReject == HoldContent:
+	case content && p.ContentReject == HoldContent && !letGo(t.Message):
 		j.Hold = "refused for what is in it by " + t.Upstream + ": " + a.String()
 		res.Said = rcpt.Say(*a)
 		return "queue.content_reject is hold: a person decides"
-	case content && p.ContentReject == FailOverContent:
+	case content && (p.ContentReject == FailOverContent || p.ContentReject == HoldContent):
 		a.Scope, ends = string(relay.ScopeUnknown), false
 	case m.Scope == relay.ScopeRecipient && p.SecondOpinion == Always:
 		ends = false
@@ -191,6 +191,14 @@ func (p Policy) refused(j *Judgement, res *queue.RcptResult, t Try, m relay.Mean
 		return reasons[m.Scope] + ": a second one is asked"
 	}
 	return reasons[m.Scope] + ": another one may take it"
+}
+
+// letGo says that a person let a message go that had been refused for what is in
+// it: to hold it for that again would leave no way to send it.
+func letGo(m *queue.Message) bool {
+	return slices.ContainsFunc(m.Attempts, func(a queue.Attempt) bool {
+		return a.Scope == string(relay.ScopeMessage) && a.At.Before(m.Released)
+	})
 }
 
 // reasons say what a refusal of this message is about.
