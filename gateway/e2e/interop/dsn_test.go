@@ -100,7 +100,12 @@ func TestNoticesNobodyAskedFor(t *testing.T) {
 			names := w.fresh(t, 2)
 			asksFor(t, gw, nil, []string{"NOTIFY=NEVER"}, names[0]+"@example.net", "nobody-here@example.net", names[1]+"@example.net")
 			r.mail.await(t, names[1])
-			time.Sleep(300 * time.Millisecond)
+			// A notice would have come into the queue with the end of the message.
+			for deadline := time.Now().Add(20 * time.Second); strings.TrimSpace(gw.says(t, "queue", "list", "--json")) != "[]"; {
+				if time.Now().After(deadline) {
+					t.Fatal(gw.says(t, "queue", "list"))
+				}
+			}
 			if got, err := r.mail(names[0]); err != nil || len(got) > 0 {
 				t.Errorf("%d notices (%v), none were wanted: %s", len(got), err, got)
 			}
