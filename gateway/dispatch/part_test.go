@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,13 +62,13 @@ func TestBusyKeepsNobody(t *testing.T) {
 		a, b := w.peers["a"], w.peers["b"]
 		b.set(true)
 		w.pass(2 * time.Minute)
-		busy := 0
+		var busy atomic.Int32
 		mailboxes := func(_ int, d relay.Delivery) *relay.Result {
 			r := all(d, reply(relay.Dot, 250, "2.0.0", "ok"))
 			for i, to := range d.Recipients {
 				switch to.Address {
 				case "busy@example.net":
-					busy++
+					busy.Add(1)
 					r.Rcpts[i] = reply(relay.Rcpt, 450, "4.2.1", "busy")
 				case "bob@example.net":
 					r.Rcpts[i] = reply(relay.Rcpt, 451, "4.7.1", "greylisted")
@@ -78,7 +79,7 @@ func TestBusyKeepsNobody(t *testing.T) {
 		a.plays(mailboxes)
 		id := w.submit("ann@example.com", "busy@example.net", "bob@example.net")
 		w.pass(50 * time.Minute) // so its back-off is long
-		before := busy
+		before := busy.Load()
 		if before > 9 {
 			t.Errorf("the busy one was asked for %d times", before)
 		}
@@ -87,7 +88,7 @@ func TestBusyKeepsNobody(t *testing.T) {
 		if m := w.get(id); m.Recipients[1].State != queue.Delivered {
 			t.Errorf("the other one waits: due %v, now %v, %+v", m.Due, time.Now(), m.Attempts[len(m.Attempts)-1])
 		}
-		if busy > before+1 {
+		if busy.Load() > before+1 {
 			t.Errorf("the busy one was asked for again at once")
 		}
 	})
