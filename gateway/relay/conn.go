@@ -41,6 +41,14 @@ func (c *conn) abort() {
 	c.seat.leave()
 }
 
+// cut is abort for a session whose dot has not begun to leave. What the kernel
+// still holds of the body goes with it: else it would be sent for minutes, and
+// again when the way comes back, in front of the mail that is sent anew.
+func (c *conn) cut() {
+	c.wire.discard()
+	c.abort()
+}
+
 // locate says in a fault of set-up where it happened.
 func (c *conn) locate(fault *Error) *Error {
 	fault.Endpoint = c.endpoint.address()

@@ -89,9 +89,9 @@ func (u *Upstream) open(ctx context.Context, e Endpoint, addr netip.Addr, moved 
 	c := newConn(e, nc)
 	c.seat, c.wire.moved = seat, moved
 	moved()
-	detach := context.AfterFunc(ctx, c.abort)
+	detach := context.AfterFunc(ctx, c.cut)
 	var fault *Error
-	if !seat.connected(addrOf(nc.LocalAddr()), addrOf(nc.RemoteAddr()), c.abort) {
+	if !seat.connected(addrOf(nc.LocalAddr()), addrOf(nc.RemoteAddr()), c.cut) {
 		fault = &Error{Stage: Connect, Err: ErrRoamed}
 	} else {
 		fault = u.greet(ctx, c, b)

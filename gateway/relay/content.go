@@ -116,6 +116,7 @@ func (t *transaction) early(fault error) (decided bool, err error) {
 	t.closing = true
 	r, err := t.c.reply(time.Now().Add(lastWords))
 	if err != nil || r.Code/100 != 4 && r.Code/100 != 5 {
+		t.c.wire.discard()
 		return false, &Error{Stage: Body, Err: fault}
 	}
 	t.decide(t.accepted, RcptResult{Stage: Body, Reply: r})
@@ -181,7 +182,7 @@ func (t *transaction) unanswered(r Reply, err error, sent int64) error {
 	if far == kept {
 		return &Error{Stage: Body, Err: fmt.Errorf("%w: %w", errKept, err)}
 	}
-	if far == unacked {
+	if far == unacked { // it could still bring over what will be sent again
 		t.c.wire.discard()
 	}
 	t.decide(t.accepted, RcptResult{Stage: Dot, Reply: r, Err: err, InDoubt: true, Unacked: far == unacked})

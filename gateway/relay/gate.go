@@ -93,7 +93,7 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 		}
 		if !c.seat.onCut(func() {
 			cancel(ErrRoamed)
-			c.abort()
+			c.cut()
 		}) {
 			return &Error{Stage: Auth, Err: ErrRoamed}
 		}
@@ -107,7 +107,7 @@ func (u *Upstream) logInTurn(ctx, wanted context.Context, c *conn, b budget, w *
 			}
 			ours, under, fault = u.gate.take(since)
 		}
-		c.seat.onCut(c.abort)
+		c.seat.onCut(c.cut)
 	}
 	if ours == nil {
 		return fault

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,85 @@ func TestOverTCP(t *testing.T) {
 		}
 		u.CloseIdle()
 		cancel()
+	}
+}
+
+// TestCutForgets: what the kernel holds of a body that was cut does not go on to
+// the upstream. The control is an end in order, which brings all of it over.
+func TestCutForgets(t *testing.T) {
+	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 20_000)
+	for name, c := range map[string]struct {
+		end  func(*conn)
+		cuts bool
+	}{
+		"cut":            {(*conn).cut, true},
+		"control: abort": {(*conn).abort, false},
+	} {
+		ended := make(chan struct{})
+		heard := make(chan error, 1)
+		e := onTCP(t, func(l net.Listener) {
+			server, err := l.Accept()
+			if err != nil {
+				heard <- err
+				return
+			}
+			defer server.Close()
+			<-ended
+			n, err := io.Copy(io.Discard, server)
+			if err == nil && n != int64(len(body)) {
+				t.Errorf("%s: ended in order after %d octets of %d", name, n, len(body))
+			}
+			heard <- err
+		})
+		client, err := net.Dial("tcp", e.address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = client.(*net.TCPConn).SetWriteBuffer(4 << 20) // the kernel takes it all
+		session := newConn(e, client)
+		if _, err := io.WriteString(session.nc, body); err != nil {
+			t.Fatal(err)
+		}
+		c.end(session)
+		close(ended)
+		if err := <-heard; errors.Is(err, syscall.ECONNRESET) != c.cuts {
+			t.Errorf("%s: the upstream saw %v", name, err)
+		}
+	}
+}
+
+// TestCancelInBody: the end of a delivery's context in its body is a cut.
+func TestCancelInBody(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	heard := make(chan error, 1)
+	e := onTCP(t, func(l net.Listener) {
+		nc, err := l.Accept()
+		if err != nil {
+			heard <- err
+			return
+		}
+		defer nc.Close()
+		p := &peer{t: t, c: nc, r: bufio.NewReader(nc)}
+		p.opening(plain)
+		for _, answer := range []struct{ verb, reply string }{{"MAIL", "250 ok\r\n"}, {"RCPT", "250 ok\r\n"}, {"DATA", "354 go\r\n"}} {
+			if !p.hear(answer.verb) || !p.say(answer.reply) {
+				break
+			}
+		}
+		p.hear("x")
+		cancel()
+		<-gone
+		_, err = io.Copy(io.Discard, p.r)
+		heard <- err
+	})
+	d := mail(strings.Repeat(strings.Repeat("x", 76)+"\r\n", 200_000), "b@example.com") // more than any buffers hold
+	if r := New(Options{Endpoints: []Endpoint{e}}).Deliver(ctx, d).Rcpts[0]; !errors.Is(r.Err, ErrStopped) {
+		t.Errorf("got %v", r)
+	}
+	close(gone)
+	if err := <-heard; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the upstream saw %v", err)
 	}
 }
 

@@ -55,7 +55,7 @@ func (t *transaction) run(ctx context.Context) error {
 		return nil
 	}
 	t.prepare()
-	t.detach = context.AfterFunc(t.wanted, t.c.abort)
+	t.detach = context.AfterFunc(t.wanted, t.c.cut)
 	defer func() { t.detach() }()
 	if !t.begun {
 		t.watch.enter(mailing)
@@ -85,7 +85,7 @@ func (t *transaction) alive(ctx context.Context) error {
 		late, cause := !t.detach(), context.Cause(t.wanted)
 		t.settled()
 		t.wanted = ctx
-		if t.detach = context.AfterFunc(ctx, t.c.abort); late {
+		if t.detach = context.AfterFunc(ctx, t.c.cut); late {
 			return &Error{Stage: Mail, Err: cause}
 		}
 	}

@@ -85,8 +85,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// discard makes Close forget what was not sent: it could still bring a message
-// over that will be sent again.
+// discard makes Close forget what was not sent.
 func (w *wire) discard() {
 	if c, ok := w.Conn.(interface{ SetLinger(int) error }); ok {
 		_ = c.SetLinger(0)
