@@ -18,7 +18,12 @@ type Problem struct {
 }
 
 // String gives what is wrong on one line, and what to do on the next.
-func (p Problem) String() string {
+func (p Problem) String() string { return p.text("\n    ") }
+
+// OneLine is both on one line, for a log.
+func (p Problem) OneLine() string { return p.text("; ") }
+
+func (p Problem) text(between string) string {
 	var b strings.Builder
 	b.WriteString(p.Path)
 	if p.Line > 0 {
@@ -30,7 +35,7 @@ func (p Problem) String() string {
 	}
 	b.WriteString(p.What)
 	if p.Fix != "" {
-		b.WriteString("\n    " + p.Fix)
+		b.WriteString(between + p.Fix)
 	}
 	return b.String()
 }

@@ -87,7 +87,7 @@ func newPlace(w *netmon.Watcher) place {
 // of the network thinks is of use only when something is wrong.
 func (g *Gateway) network() admin.Network {
 	n := admin.Network{
-		Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).String(),
+		Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).Seconds(),
 		Outlook: g.health.Outlook(), Interfaces: interfaces(g.watcher.Snapshot()),
 	}
 	if n.State != health.Online {

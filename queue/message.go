@@ -51,7 +51,7 @@ type Message struct {
 	Accepted time.Time `json:"accepted"`
 	// Online is the odometer of time online (health) when it was accepted or
 	// last released; after a release it is 0 until the message is filed.
-	Online time.Duration `json:"online"`
+	Online time.Duration `json:"online,omitzero"`
 
 	ReversePath string      `json:"from"` // "" is the null reverse-path
 	Recipients  []Recipient `json:"to"`
@@ -206,9 +206,9 @@ func (r Recipient) Say(a Answer) []Answer {
 type Doubt struct {
 	Upstream string        `json:"upstream"`
 	At       time.Time     `json:"at"`
-	Online   time.Duration `json:"online"`  // odometer at the beginning, 0 when not known
-	Crash    bool          `json:"crash"`   // the process died; else the loss was witnessed
-	Refused  int           `json:"refused"` // times that upstream turned the retry away
+	Online   time.Duration `json:"online,omitzero"` // odometer at the beginning, 0 when not known
+	Crash    bool          `json:"crash"`           // the process died; else the loss was witnessed
+	Refused  int           `json:"refused"`         // times that upstream turned the retry away
 	// Unacked: the upstream's machine did not even acknowledge the end of the
 	// message, so it is less likely to have it.
 	Unacked bool `json:"unacked,omitempty"`
@@ -243,7 +243,7 @@ func (a Answer) String() string {
 // Attempt is one try of a message at one upstream.
 type Attempt struct {
 	At          time.Time     `json:"at"`
-	Took        time.Duration `json:"took"`
+	Took        time.Duration `json:"took,omitzero"`
 	Upstream    string        `json:"upstream"`
 	Endpoint    string        `json:"endpoint,omitempty"`
 	Stage       string        `json:"stage"`   // how far it got

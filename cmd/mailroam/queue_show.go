@@ -49,7 +49,7 @@ is shown too. It works on a stopped gateway.`,
 				ms = append(ms, m)
 			}
 			if asJSON {
-				return printJSON(a.out, ms)
+				return printJSON(a.out, shownMessages(ms))
 			}
 			if len(ms) == 0 {
 				a.noMatch(sel)

@@ -69,7 +69,7 @@ it is clear why not. A message that is not delivered in time stays queued.`,
 				return err
 			}
 			if asJSON {
-				if err := printJSON(a.out, m); err != nil {
+				if err := printJSON(a.out, shownMessage(m)); err != nil {
 					return err
 				}
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -36,7 +37,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	log := newLogger(a.err, cfg.Log)
 	for _, w := range cfg.Warnings {
-		log.Warn("alert", "text", w.String())
+		log.Warn("alert", "text", w.OneLine())
 	}
 	g, err := gateway.New(cfg, buildVersion(), log)
 	if err != nil {
@@ -54,7 +55,7 @@ func (a *app) serve(ctx context.Context) error {
 		case <-hup:
 			next, err := gateway.Load(cfg.Path)
 			if err != nil {
-				log.Error("alert", "text", "the new config is wrong, the old one stays: "+err.Error())
+				log.Error("alert", "text", "the new config is wrong, the old one stays: "+firstWrong(err))
 				continue
 			}
 			g.Reload(next)
@@ -62,12 +63,36 @@ func (a *app) serve(ctx context.Context) error {
 	}
 }
 
+// firstWrong is what is wrong with a config in a line of the log: `check` says
+// all of it.
+func firstWrong(err error) string {
+	problems, ok := errors.AsType[gateway.Problems](err)
+	if !ok || len(problems) == 0 {
+		return err.Error()
+	}
+	text := problems[0].OneLine()
+	if more := len(problems) - 1; more > 0 {
+		text += "; and " + count(more, "problem") + " more"
+	}
+	return text
+}
+
 func newLogger(w io.Writer, c gateway.LogConfig) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // the config was checked
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
+		o.ReplaceAttr = inMilliseconds
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// inMilliseconds writes spans in JSON, which has no units, as took_ms has them
+// elsewhere.
+func inMilliseconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Int64(a.Key, a.Value.Duration().Milliseconds())
+	}
+	return a
 }

@@ -33,7 +33,7 @@ in use, when it last answered well and when it is probed next.`,
 				return err
 			}
 			if asJSON {
-				return printJSON(a.out, s)
+				return printJSON(a.out, shownStatus{s, shownMessages(s.Held)})
 			}
 			a.printStatus(s, time.Now())
 			return nil

@@ -132,7 +132,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	network, err := json.Marshal(s.Network)
-	if want := `{"online":true,"online_for":"","state":"online","since":"0001-01-01T00:00:00Z","generation":3,"interfaces":[{"name":"eth0","addresses":["192.0.2.7/24"]}]}`; err != nil || string(network) != want {
+	if want := `{"online":true,"online_for_s":0,"state":"online","since":"0001-01-01T00:00:00Z","generation":3,"interfaces":[{"name":"eth0","addresses":["192.0.2.7/24"]}]}`; err != nil || string(network) != want {
 		t.Errorf("network %s, %v", network, err)
 	}
 	if s.Queue.Queued != 1 || s.Queue.Held != 2 {

@@ -36,8 +36,8 @@ type Status struct {
 
 // Network is what a Status says of the network this machine is in.
 type Network struct {
-	Online    bool   `json:"online"`     // mail could leave if the upstreams were well
-	OnlineFor string `json:"online_for"` // in all, since the queue began; a duration as Go writes it
+	Online    bool    `json:"online"`       // mail could leave if the upstreams were well
+	OnlineFor float64 `json:"online_for_s"` // seconds in all, since the queue began
 	// Outlook adds state, since, why, advice and generation.
 	health.Outlook
 	Interfaces []Interface `json:"interfaces"` // that lead somewhere

@@ -152,10 +152,10 @@ func (g *gateway) hand(n, size int) (accepted []string, err error) {
 // status is what `mailroam status --json` says.
 type status struct {
 	Network struct {
-		Online    bool   `json:"online"`
-		OnlineFor string `json:"online_for"`
-		State     string `json:"state"`
-		Why       string `json:"why"`
+		Online    bool    `json:"online"`
+		OnlineFor float64 `json:"online_for_s"`
+		State     string  `json:"state"`
+		Why       string  `json:"why"`
 	} `json:"network"`
 	Upstreams []struct {
 		Name      string `json:"name"`

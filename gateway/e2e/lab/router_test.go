@@ -39,7 +39,7 @@ func TestRouterForgets(t *testing.T) {
 	must(t, two.end())
 
 	one := l.start(t, l.practice(l.a))
-	l.play(t, scenario{name: "NAT forgets an idle session, one upstream", first: giveUp, round: func() outcome {
+	l.play(t, scenario{name: "NAT forgets an idle session, one upstream", first: hedge + 500*time.Millisecond, round: func() outcome {
 		keep(one)
 		must(t, l.home.forget())
 		since := time.Now()
@@ -97,7 +97,7 @@ func (g *gateway) unreachable() (note string) {
 	}
 	time.Sleep(3 * time.Second)
 	if now := g.status().Network; now.OnlineFor != before.OnlineFor {
-		g.t.Errorf("the time online went on from %s to %s on a dead network", before.OnlineFor, now.OnlineFor)
+		g.t.Errorf("the time online went on from %v to %v s on a dead network", before.OnlineFor, now.OnlineFor)
 	}
 	return "called " + before.State + " after " + short(after.Round(100*time.Millisecond)) + ", the time online stood still"
 }
