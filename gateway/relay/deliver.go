@@ -161,7 +161,11 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 			p.drop()
 			return nil
 		}
-		if d := time.Since(p.c.since); d < learnFrom {
+		if errors.Is(err, errUnheard) {
+			// It teaches nothing about the peer. The other kept ones are no better.
+			p.u.idle.closeAll()
+			p.watch.anew()
+		} else if d := time.Since(p.c.since); d < learnFrom {
 			p.u.idle.ended(p.c, d)
 		}
 		p.drop()

@@ -31,3 +31,15 @@ func (w *wire) evidence(dot int64) evidence {
 	}
 	return c.tell()
 }
+
+// unheard says that what was sent last, and again, is not acknowledged.
+func (w *wire) unheard() (deaf bool) {
+	if w.raw == nil {
+		return false
+	}
+	_ = w.raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		deaf = err == nil && info.Unacked > 0 && info.Retransmits >= unheardSends
+	})
+	return deaf
+}

@@ -62,7 +62,16 @@ func run(t *testing.T, name string, args ...string) {
 
 func halfDead(t *testing.T) {
 	run(t, "ip", "link", "set", "lo", "up")
-	run(t, "nft", "add table inet lab; add chain inet lab out { type filter hook output priority 0; }")
+	run(t, "nft", "add table inet lab; add chain inet lab in { type filter hook input priority 0; }")
+	// A kept session is missed at once when nobody hears its MAIL.
+	t.Run("unheard", func(t *testing.T) {
+		t.Parallel()
+		res, silent := stall(t, "unheard", nil, true)
+		t.Logf("unheard: noticed after %v: %v", silent.Round(10*time.Millisecond), res.Rcpts[0])
+		if r := res.Rcpts[0]; !errors.Is(r.Err, errAnew) || silent > 4*time.Second {
+			t.Errorf("noticed after %v: %v", silent, r)
+		}
+	})
 	const given = 30*time.Second + 1500*time.Millisecond // and the kernel's rounding
 	for _, stage := range []string{"tls", "greeting", "ehlo", "auth", "mail", "mail, kept", "rcpt", "data", "body", "body, not read", "dot"} {
 		t.Run(stage, func(t *testing.T) {
@@ -78,7 +87,7 @@ func halfDead(t *testing.T) {
 		})
 	}
 	// A peer that is alive and takes its time is waited for.
-	for _, stage := range []string{"greeting", "mail", "dot"} {
+	for _, stage := range []string{"greeting", "mail", "mail, kept", "dot"} {
 		t.Run("control: alive at "+stage, func(t *testing.T) {
 			t.Parallel()
 			res, silent := stall(t, stage, nil, false)
@@ -108,14 +117,17 @@ func stall(t *testing.T, stage string, dial func(context.Context, string, string
 	defer cancel()
 	var since atomic.Pointer[time.Time]
 	var e Endpoint
-	silent := func() {
+	gone := func() {
 		if dead {
 			for _, end := range []string{"sport", "dport"} {
-				run(t, "nft", "add", "rule", "inet", "lab", "out", "tcp", end, e.Port, "drop")
+				run(t, "nft", "add", "rule", "inet", "lab", "in", "tcp", end, e.Port, "drop")
 			}
 		}
 		now := time.Now()
 		since.Store(&now)
+	}
+	silent := func() {
+		gone()
 		if dead {
 			time.AfterFunc(endAfter, cancel)
 			<-ctx.Done()
@@ -149,10 +161,13 @@ func stall(t *testing.T, stage string, dial func(context.Context, string, string
 	})
 	defer u.CloseIdle()
 	d := mail(strings.Repeat(strings.Repeat("x", 76)+"\r\n", 200_000), "b@example.com") // more than buffers hold
-	if stage == "mail, kept" {
+	if stage == "mail, kept" || stage == "unheard" {
 		if r := u.Deliver(ctx, mail(letter, "b@example.com")).Rcpts[0]; !r.Accepted() {
 			t.Fatal(r)
 		}
+	}
+	if stage == "unheard" {
+		gone()
 	}
 	res := u.Deliver(ctx, d)
 	if since.Load() == nil {

@@ -37,6 +37,7 @@ type watch struct {
 	mu    sync.Mutex // guards all below
 	at    step
 	moved time.Time
+	owed  time.Duration // silence before the step, at a session that was given up
 	gap   time.Duration // the longest silence in this step
 	timer *time.Timer   // nil when nobody is told
 	heard time.Time     // the silence up to here was told of
@@ -69,7 +70,15 @@ func (w *watch) touch() {
 	defer w.mu.Unlock()
 	now := time.Now()
 	w.gap = max(w.gap, now.Sub(w.moved))
-	w.moved = now
+	w.moved, w.owed = now, 0
+}
+
+// anew begins again with another session: the silence goes on, though it is not
+// one that the next step has to answer for.
+func (w *watch) anew() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owed = time.Since(w.moved)
 }
 
 // enter begins a step.
@@ -78,7 +87,7 @@ func (w *watch) enter(s step) {
 	defer w.mu.Unlock()
 	w.at, w.gap, w.moved = s, 0, time.Now()
 	if w.timer != nil && !w.over {
-		w.timer.Reset(w.limit[s])
+		w.timer.Reset(max(0, w.limit[s]-w.owed))
 	}
 }
 
@@ -113,7 +122,7 @@ func (w *watch) isLong() (step, bool) {
 	if w.over {
 		return w.at, false
 	}
-	since := w.moved
+	since := w.moved.Add(-w.owed)
 	if w.heard.After(since) {
 		since = w.heard
 	}

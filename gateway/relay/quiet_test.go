@@ -28,6 +28,35 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// TestSilenceGoesOn: what was silence at a session that was given up goes on at
+// the next one, until that moves; it is no measure of the next one's step.
+func TestSilenceGoesOn(t *testing.T) {
+	for moves, want := range map[bool]string{false: "[2s]", true: "[3.6s]"} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			var told []time.Duration
+			w := newWatch(2*time.Second, [stepCount]time.Duration{}, func(Stage) { told = append(told, time.Since(began)) })
+			w.enter(mailing)
+			time.Sleep(1500 * time.Millisecond)
+			w.anew()
+			w.enter(finding)
+			time.Sleep(100 * time.Millisecond)
+			if moves {
+				w.touch()
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if got := fmt.Sprint(told); got != want {
+				t.Errorf("moves %v: told at %s, want %s", moves, got, want)
+			}
+			if gap := w.longest(); gap > 2100*time.Millisecond {
+				t.Errorf("moves %v: the step was silent for %v", moves, gap)
+			}
+			w.stop()
+		})
+	}
+}
+
 // ear notes when it was told of silence, in whole seconds.
 type ear struct {
 	mu    sync.Mutex // guards times

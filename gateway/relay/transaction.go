@@ -16,6 +16,9 @@ const maxFlight = 100
 // errStale says that a kept session ended before its reply to MAIL.
 var errStale = errors.New("a kept connection had died")
 
+// errUnheard is errStale of one that nobody hears on the other side.
+var errUnheard = fmt.Errorf("%w: nothing that is sent arrives", errStale)
+
 // transaction is MAIL to dot, for some of the recipients (RFC 5321 3.3).
 type transaction struct {
 	*pass
@@ -33,6 +36,7 @@ type transaction struct {
 	data     Reply
 	again    []int       // need another transaction
 	closing  bool        // the session must not be used again
+	vigil    *vigil      // over a kept session, up to the reply to MAIL
 	detach   func() bool // keeps a context from closing the session; false: too late
 }
 
@@ -60,6 +64,10 @@ func (t *transaction) run(ctx context.Context) error {
 	if !t.begun {
 		t.watch.enter(mailing)
 	}
+	if t.c.kept {
+		t.vigil = newVigil(t.c)
+		defer t.vigil.stop()
+	}
 	if err := t.envelope(ctx); err != nil {
 		return err
 	}
@@ -80,6 +88,7 @@ func (t *transaction) run(ctx context.Context) error {
 // the last moment at which somebody else could have the message.
 func (t *transaction) alive(ctx context.Context) error {
 	t.answered, t.res.Served = true, true
+	t.vigil.stop()
 	t.c.wire.moved = nil
 	if t.wanted != ctx {
 		late, cause := !t.detach(), context.Cause(t.wanted)
@@ -224,6 +233,9 @@ func (t *transaction) by(at Stage) time.Time {
 // was stale, unless it is we who wait no longer. That TCP has given up on the
 // peer (RFC 5482) is no such silence: routers forget what is idle.
 func (t *transaction) lost(at Stage, err error) error {
+	if !t.answered && t.vigil.unheard() {
+		return &Error{Stage: at, Err: errUnheard}
+	}
 	if !t.answered && t.c.kept && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return &Error{Stage: at, Err: fmt.Errorf("%w: %w", errStale, err)}
 	}
