@@ -35,6 +35,18 @@ func (d *decoder) listenSchema(n *node) schema {
 		"address":  text(&e.address, checkListenAddress),
 		"allow":    texts(&e.allow, `["127.0.0.0/8", "::1"]`, checkNetwork),
 		"received": choice(&e.received, "private", "full"),
+		"tls":      text(new(string), onlyOff("speak TLS with")),
+		"auth":     text(new(string), onlyOff("ask for a password from")),
+	}
+}
+
+// onlyOff is for what is to come: who writes down the default is right already.
+func onlyOff(cannot string) func(string) fault {
+	return func(s string) fault {
+		if s == "off" {
+			return fault{}
+		}
+		return fault{`can only be "off": mailroam cannot ` + cannot + " those who send yet", "leave the key out, and let allow name the machines that may send"}
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/x509"
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -27,7 +28,7 @@ func urls(to *[]UpstreamURL) rule {
 			}
 			parsed, f := d.parseURL(raw)
 			if f.what != "" {
-				d.problem(n.items[i].line, key, f.what, f.fix)
+				d.problem(n.items[i].line, key, which(n.items, i)+f.what, f.fix)
 				continue
 			}
 			if slices.ContainsFunc(*to, func(o UpstreamURL) bool {
@@ -39,6 +40,16 @@ func urls(to *[]UpstreamURL) rule {
 			*to = append(*to, parsed)
 		}
 	}}
+}
+
+// which says which of several URLs on a line is meant, for it is not quoted.
+func which(items []*node, i int) string {
+	for j, other := range items {
+		if j != i && other.line == items[i].line {
+			return fmt.Sprintf("number %d ", i+1)
+		}
+	}
+	return ""
 }
 
 func defaultPort(scheme string) (string, bool) {
