@@ -45,7 +45,7 @@ New here? "mailroam demo" shows it at work, with nothing to configure.`,
 		return usage(c, "%w", err)
 	})
 	root.PersistentFlags().StringVar(&a.config, "config", "",
-		"config `file` (default $MAILROAM_CONFIG, then\n$XDG_CONFIG_HOME/mailroam/config.toml, then /etc/mailroam/config.toml)")
+		"config `file` (default $MAILROAM_CONFIG, then\n$XDG_CONFIG_HOME/mailroam/config.toml, then\n/etc/mailroam/config.toml)")
 	_ = root.MarkPersistentFlagFilename("config", "toml")
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(

@@ -18,11 +18,11 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: a gateway and two practice upstreams on this machine",
-		Long: `See it work, with nothing to configure and no mail leaving this machine: a gateway
-and two practice upstreams on loopback. Messages are sent through it while the
-first upstream is cut, comes back, and while both are cut; the timeline says what
-became of each. Then all of it stays up for you to try, until Ctrl-C; the data is
-temporary and goes with it.`,
+		Long: `See it work, with nothing to configure and no mail leaving this machine: a
+gateway and two practice upstreams on loopback. Messages are sent through it
+while the first upstream is cut, comes back, and while both are cut; the
+timeline says what became of each. Then all of it stays up for you to try, until
+Ctrl-C; the data is temporary and goes with it.`,
 		Example: "  mailroam demo --once",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -20,8 +20,8 @@ func (a *app) explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain REPLY…",
 		Short: "Say what a reply of an upstream would do, and which rule says so",
-		Long: `Say what a reply of an upstream would do: to the message, and to the upstream that
-said it; and which rule says so, with its source and its day.
+		Long: `Say what a reply of an upstream would do: to the message, and to the upstream
+that said it; and which rule says so, with its source and its day.
 
 Who said it matters: --profile names a provider we know, --upstream an upstream
 of your config, with its provider and your own [[rule]]s. With neither, only the
@@ -54,7 +54,7 @@ end of the message). Quote the reply as the log has it, on one line or on more.`
 	f := c.Flags()
 	f.StringVar(&q.Profile, "profile", "", "the `provider` that said it; --profiles lists them")
 	f.StringVar(&q.Upstream, "upstream", "", "the upstream of the config that said it, by its `name`")
-	f.StringVar(&q.Stage, "stage", "", "the `stage` at which it was said: greeting, ehlo, starttls, auth,\nmail, rcpt, data, body or dot")
+	f.StringVar(&q.Stage, "stage", "", "the `stage` at which it was said: greeting, ehlo,\nstarttls, auth, mail, rcpt, data, body or dot")
 	f.StringVar(&q.Rcpt, "rcpt", "", "the `address` of the recipient, which a text may name")
 	f.BoolVar(&profiles, "profiles", false, "list the providers that are known")
 	f.BoolVar(&asJSON, "json", false, "print JSON")

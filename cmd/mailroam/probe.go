@@ -22,10 +22,10 @@ func (a *app) probeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "probe [NAME…]",
 		Short: "Say what this network lets through to your upstreams",
-		Long: `Try every address of every endpoint step by step (DNS, TCP, TLS, greeting, EHLO),
-of all upstreams or of those named, and say in plain words what works, what does
-not, and whether that is the network's fault. No gateway needs to run, and no
-mail is sent. The exit code is 0 when an upstream works, else 69.
+		Long: `Try every address of every endpoint step by step (DNS, TCP, TLS, greeting,
+EHLO), of all upstreams or of those named, and say in plain words what works,
+what does not, and whether that is the network's fault. No gateway needs to run,
+and no mail is sent. The exit code is 0 when an upstream works, else 69.
 
 With --login it logs in too, once at each upstream. Do not repeat that with a
 password that may be wrong: providers lock accounts after a few refused logins.
@@ -68,7 +68,7 @@ works after each one that matters, until Ctrl-C.`,
 		},
 	}
 	fs := c.Flags()
-	fs.BoolVar(&o.Login, "login", false, "log in too, once at each upstream; wrong logins, repeated, may lock the account")
+	fs.BoolVar(&o.Login, "login", false, "log in too, once at each upstream; wrong logins,\nrepeated, may lock the account")
 	fs.BoolVar(&watch, "watch", false, "stay, and tell of each change of the network")
 	fs.BoolVar(&asJSON, "json", false, "print JSON; with --watch, one object on each line")
 	return c
@@ -161,7 +161,7 @@ func stepCells(s gateway.ProbeStep) []cell {
 }
 
 func took(s gateway.ProbeStep) string {
-	return span(time.Duration(s.TookMS * float64(time.Millisecond)))
+	return span(max(time.Microsecond, time.Duration(s.TookMS*float64(time.Millisecond))))
 }
 
 // printSteps prints all that was found.

@@ -112,12 +112,15 @@ func (a *app) facts(m queue.Message, hold time.Duration, now time.Time) *table {
 	case queue.Done:
 		fact("ended", ago(m.Ended, now))
 	}
-	if m.Barred != 0 {
+	if m.Barred != 0 && m.State == queue.Queued {
 		fact("refused", "by all that may send it, for its sender or by their policy, since "+ago(barredSince(m), now))
 		fact("", fmt.Sprintf("if nothing changes, its sender gets it back after %s online from then (queue.policy_hold)", days(hold)))
 		fact("", "when it is mended: "+a.command("queue", "retry", m.ID.String())+"   give it up now: "+a.command("queue", "fail", m.ID.String()))
 	}
 	for _, r := range m.Refusals {
+		if r.Upstream == m.InDoubt() && r.Answer.Code == 0 {
+			continue // it refused nothing, and is asked at the next try
+		}
 		fact("refused", fmt.Sprintf("by %s until %s: %s", safe(r.Upstream), clock(r.Until, now), reply(r.Answer.Code, r.Answer.Enhanced, r.Answer.Text)))
 	}
 	return t
@@ -278,7 +281,7 @@ func attemptCells(at queue.Attempt, now time.Time) []cell {
 	}
 	why := safe(at.Why)
 	if at.Rule != "" {
-		why += " [" + safe(at.Rule) + "]"
+		why = strings.TrimLeft(why+" ["+safe(at.Rule)+"]", " ")
 	}
 	return []cell{
 		{text: clock(at.At, now)},

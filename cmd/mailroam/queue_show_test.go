@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,5 +60,42 @@ func TestShow(t *testing.T) {
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What queue show says of a message must be true of it: a held notice never goes
+// back to its sender, and an upstream that may have a message did not refuse it.
+func TestShowSaysNothingUntrue(t *testing.T) {
+	now := time.Date(2030, 1, 2, 12, 0, 0, 0, time.Local)
+	lost := queue.Answer{Upstream: "work", Text: "connection reset"}
+	for _, tt := range []struct {
+		name  string
+		m     queue.Message
+		never []string
+	}{
+		{
+			"a barred notice is held",
+			queue.Message{State: queue.Held, Barred: time.Hour, Held: queue.Hold{Reason: "nobody takes it", Since: now}, Recipients: []queue.Recipient{{Address: "ann@example.com", State: queue.Pending}}},
+			[]string{"its sender gets it back", "queue retry"},
+		},
+		{
+			"in doubt",
+			queue.Message{
+				State: queue.Queued, Filing: queue.Filing{Due: now.Add(10 * time.Minute)},
+				Refusals:   []queue.Refusal{{Upstream: "work", Until: now.Add(10 * time.Minute), Answer: lost}},
+				Recipients: []queue.Recipient{{Address: "bob@example.net", State: queue.Pending, Doubt: &queue.Doubt{Upstream: "work", At: now}, Last: lost}},
+			},
+			[]string{"refused"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			(&app{out: &b, err: &b, program: "mailroam"}).showMessage(tt.m, 24*time.Hour, now)
+			for _, never := range tt.never {
+				if strings.Contains(b.String(), never) {
+					t.Errorf("%q in\n%s", never, b.String())
+				}
+			}
+		})
 	}
 }

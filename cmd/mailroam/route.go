@@ -53,6 +53,9 @@ alone is asked.`,
 					return usage(c, "%q is no mail address like ann@example.net", queue.Printable(address, 100))
 				}
 			}
+			if !strings.Contains(to, "@") && !strings.EqualFold(to, "postmaster") { // RFC 5321 4.1.1.3
+				return usage(c, "%q has no domain: a recipient is whole, like bob@example.net", queue.Printable(to, 100))
+			}
 			if author != "" {
 				content.Authors = []string{bare(author)}
 			} else if from != "" {

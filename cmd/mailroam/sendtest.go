@@ -76,7 +76,7 @@ it is clear why not. A message that is not delivered in time stays queued.`,
 			return a.verdict(m, timeout, asJSON)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "sender's `address` (default: one that the first upstream may send for)")
+	c.Flags().StringVar(&from, "from", "", "sender's `address` (default: one that the first\nupstream may send for)")
 	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "how `long` to follow it")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: the message with its attempts, at the end")
 	return c

@@ -25,18 +25,19 @@ func (a *app) sinkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sink",
 		Short: "Be one practice upstream, which misbehaves on request",
-		Long: `Be one practice upstream: an SMTP server that takes every message, writes it to a
-Maildir if asked, and misbehaves as told. It relays nothing. Write its address
-into your config as "smtp+insecure://ADDRESS".
+		Long: `Be one practice upstream: an SMTP server that takes every message, writes it to
+a Maildir if asked, and misbehaves as told. It relays nothing. Write its address
+into your config as "smtp+insecure://HOST:PORT".
 
 A fault is STAGE[:ADDRESS][#MESSAGES][%CONNECTIONS]=STEP[; STEP…]. Stages are
 greeting, ehlo, helo, starttls, tls, auth, mail, rcpt, data, body, dot, rset,
-quit; a step is a reply code with or without text, "delay 5s", or one of slow,
-take, garbage, flood, hang, close, reset:
+quit; ADDRESS is a recipient's, at rcpt alone. A step is a reply code with or
+without text, "delay 5s", or one of slow, take, garbage, flood, hang, close,
+reset:
 
-  --fault greeting%1-3=hang                      the first three connections hang
+  --fault greeting%1-3=hang                     the first three connections hang
   --fault 'rcpt:bob@example.com=550 no such user'
-  --fault 'dot#2=take; close'                    takes the second, never says so`,
+  --fault 'dot#2=take; close'                   takes the second, never says so`,
 		Example: "  mailroam sink --dir practice --fault 'mail#1-3=451 4.3.0 later'",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -44,10 +45,10 @@ take, garbage, flood, hang, close, reset:
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 means any free one")
+	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0: any free one\n")
 	fs.StringVar(&f.dir, "dir", "", "Maildir `folder` to write to")
-	fs.StringArrayVar(&f.faults, "fault", nil, "a `fault`, see above; may be repeated, the first that fits counts")
-	fs.StringVar(&f.ledger, "ledger", "", "append to this `file` when a dot was seen and when it was answered")
+	fs.StringArrayVar(&f.faults, "fault", nil, "a `fault`, see above; may be repeated: the first that\nfits counts")
+	fs.StringVar(&f.ledger, "ledger", "", "append to this `file` when a dot was seen and when it\nwas answered")
 	fs.StringVar(&f.cert, "tls-cert", "", "certificate `file` (PEM): STARTTLS is offered")
 	fs.StringVar(&f.key, "tls-key", "", "its key `file` (PEM)")
 	fs.BoolVar(&f.implicit, "tls-implicit", false, "speak TLS from the first octet, as smtps:// does")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -192,7 +191,8 @@ func counts(s queue.Stats, now time.Time) string {
 	return text
 }
 
-// networkText says how the network is and what to do about it.
+// networkText says how the network is; why, and what to do about it, is advice,
+// which comes first.
 func networkText(n admin.Network, now time.Time) string {
 	text := map[string]string{"": "unknown", "portal": "captive portal?"}[n.State]
 	if text == "" {
@@ -204,7 +204,6 @@ func networkText(n admin.Network, now time.Time) string {
 	if !n.Since.IsZero() {
 		text += " (for " + span(now.Sub(n.Since)) + ")"
 	}
-	text += ": " + safe(cmp.Or(n.Advice, n.Why, "mail waits, and nothing is counted against it"))
 	if n.Manager != "" {
 		text += "; NetworkManager says " + safe(n.Manager)
 	}

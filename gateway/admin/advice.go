@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -57,11 +58,11 @@ func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, 
 
 // network says what is thought of the network and what to do about it.
 func network(o health.Outlook) string {
-	var words []string
-	for _, s := range []string{o.Why, o.Advice} {
+	words := []string{fmt.Sprintf("It is the network (%s), not the upstreams.", o.State)}
+	for _, s := range []string{o.Why, cmp.Or(o.Advice, "mail waits on disk and leaves by itself")} {
 		if s = strings.TrimRight(s, ". "); s != "" {
 			words = append(words, strings.ToUpper(s[:1])+s[1:]+".")
 		}
 	}
-	return strings.Join(append([]string{fmt.Sprintf("It is the network (%s), not the upstreams: mail waits on disk and leaves by itself.", o.State)}, words...), " ")
+	return strings.Join(words, " ")
 }

@@ -97,9 +97,9 @@ func TestAdviceAboutTheNetwork(t *testing.T) {
 	}{
 		{
 			health.Outlook{State: health.Portal, Why: "somebody else answers for every upstream", Advice: "open a browser and log in to this network"},
-			"It is the network (portal), not the upstreams: mail waits on disk and leaves by itself. Somebody else answers for every upstream. Open a browser and log in to this network.",
+			"It is the network (portal), not the upstreams. Somebody else answers for every upstream. Open a browser and log in to this network.",
 		},
-		{health.Outlook{State: health.Offline}, "It is the network (offline), not the upstreams: mail waits on disk and leaves by itself."},
+		{health.Outlook{State: health.Offline}, "It is the network (offline), not the upstreams. Mail waits on disk and leaves by itself."},
 	} {
 		got := advise(tt.outlook, list, chains, time.Now())
 		if len(got) != 2 || got[0] != tt.want || !strings.HasPrefix(got[1], `"home" is cooling: 535`) {
