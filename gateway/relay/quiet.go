@@ -64,13 +64,26 @@ func newWatch(quiet time.Duration, gaps [stepCount]time.Duration, tell func(Stag
 // unwatched is a watch that tells nobody.
 func unwatched() *watch { return newWatch(0, [stepCount]time.Duration{}, nil) }
 
-// touch says that something moved: an octet came, or a step is done.
+// touch says that the upstream moved: an octet came, or a step is done.
 func (w *watch) touch() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.move()
+	w.owed = 0
+}
+
+// lookedUp says that a name server moved, which is no sign of life of the
+// upstream.
+func (w *watch) lookedUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.move()
+}
+
+func (w *watch) move() {
 	now := time.Now()
 	w.gap = max(w.gap, now.Sub(w.moved))
-	w.moved, w.owed = now, 0
+	w.moved = now
 }
 
 // anew begins again with another session: the silence goes on, though it is not

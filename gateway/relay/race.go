@@ -152,7 +152,7 @@ func (r *race) answered(l lookup) {
 		r.faults = append(r.faults, outcome{fault: &Error{Stage: Resolve, Err: l.err, Endpoint: l.endpoint.address()}})
 		return
 	}
-	r.watch.touch()
+	r.watch.lookedUp()
 }
 
 // startAll starts those whose time has come and says when to look again.
