@@ -34,7 +34,8 @@
 // Each scenario prints one line: the time from the first usable route and
 // resolver to the first and the last delivery (median of the rounds, worst in
 // brackets), messages lost, second copies, and secrets seen outside proven TLS.
-// A median beyond its limit fails. Run it with
+// What is beyond its limit is played until there are five rounds; a median
+// beyond it fails. Run it with
 //
 //	make lab
 //	MAILROAM_LAB=1 go test -count=1 -v ./gateway/e2e/lab -lab.rounds=5 -lab.soak=30m -timeout 2h

@@ -54,7 +54,7 @@ func TestFirstVanishes(t *testing.T) {
 		}
 		// Each round of the second line follows one of the first.
 		then := l.line(t, "… the following 200 together", 0, 3*time.Second)
-		l.play(t, scenario{name: s.name, first: s.first, round: func() outcome {
+		l.play(t, scenario{name: s.name, first: s.first, also: then, round: func() outcome {
 			o := one()
 			then.add(outcome{tokens: following, since: began, wait: 30 * time.Second})
 			return o
