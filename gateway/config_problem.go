@@ -21,7 +21,7 @@ type Problem struct {
 func (p Problem) String() string { return p.text("\n    ") }
 
 // OneLine is both on one line, for a log.
-func (p Problem) OneLine() string { return p.text("; ") }
+func (p Problem) OneLine() string { return strings.Join(strings.Fields(p.text("; ")), " ") }
 
 func (p Problem) text(between string) string {
 	var b strings.Builder

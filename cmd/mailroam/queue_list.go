@@ -98,7 +98,7 @@ func ending(m queue.Message) string {
 }
 
 // nextStep says when a queued message is looked at again. A due time in the
-// past means that only a working upstream is missing.
+// past means that only a working upstream is missing, for however long.
 func nextStep(m queue.Message, now time.Time) string {
 	switch {
 	case m.State != queue.Queued:
@@ -106,7 +106,7 @@ func nextStep(m queue.Message, now time.Time) string {
 	case m.Due.After(now):
 		return "in " + span(m.Due.Sub(now))
 	}
-	return "now"
+	return "waits"
 }
 
 // lastAnswer is the newest thing an upstream said about the message.

@@ -20,6 +20,7 @@ func TestFirstWrong(t *testing.T) {
 	}{
 		{gateway.Problems{one}, `c.toml:3: data_dir: needs text, not a number; put it in quotes: data_dir = "…"`},
 		{gateway.Problems{one, one, one}, `c.toml:3: data_dir: needs text, not a number; put it in quotes: data_dir = "…"; and 2 problems more`},
+		{gateway.Problems{{Path: "c.toml", What: "there is none", Fix: "write one:\n    [[upstream]]"}}, "c.toml: there is none; write one: [[upstream]]"},
 		{errors.New("open c.toml: gone"), "open c.toml: gone"},
 	} {
 		if got := firstWrong(tt.err); got != tt.want {
