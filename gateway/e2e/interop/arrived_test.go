@@ -18,7 +18,7 @@ type mailbox func(name string) ([][]byte, error)
 // await returns the one message of a mailbox once it is there.
 func (m mailbox) await(t *testing.T, name string) []byte {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		got, err := m(name)
 		if err != nil {

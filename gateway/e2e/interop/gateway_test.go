@@ -36,7 +36,8 @@ func (w *world) startGateway(t *testing.T, upstreams ...upstream) *gateway {
 	dir := t.TempDir()
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	var c strings.Builder
-	fmt.Fprintf(&c, "hostname = %q\ndata_dir = %q\n\n[[listen]]\naddress = %q\n", hostname, filepath.Join(dir, "data"), addr)
+	// A server that takes its time to start a process is not silent.
+	fmt.Fprintf(&c, "hostname = %q\ndata_dir = %q\n\n[[listen]]\naddress = %q\n\n[health]\nhedge = \"off\"\n", hostname, filepath.Join(dir, "data"), addr)
 	for _, u := range upstreams {
 		fmt.Fprintf(&c, "\n[[upstream]]\nname = %q\nurls = [%q]\nauth = %q\nusername = %q\npassword = %q\n",
 			u.name, u.url, u.auth, username, u.password)

@@ -29,6 +29,7 @@ type refusal struct {
 	status  string   // of the upstream afterwards, in a word; "" for up
 	probed  bool     // a probe saw it as well, and maybe first
 	passed  bool     // its EHLO said so, and a probe may have heard that first
+	counted bool     // a probe's connection counts, and must come first
 }
 
 // TestPostfixRefuses: whatever a Postfix refuses for, the message arrives by the
@@ -77,7 +78,7 @@ func TestPostfixRefuses(t *testing.T) {
 		{listener: "recipient", stage: "rcpt", says: "Recipient address rejected", scopes: []string{"policy"}},
 		{listener: "open", rcpt: "nobody-here", stage: "rcpt", says: "User unknown", scopes: []string{"recipient"}, bounces: true},
 		{listener: "busy", stage: "rcpt", says: "mailbox busy", scopes: []string{"recipient"}, waits: true},
-		{listener: "connections", stage: "greeting", says: "too many connections", scopes: []string{"connections"}, status: "cooling"},
+		{listener: "connections", counted: true, stage: "greeting", says: "too many connections", scopes: []string{"connections"}, status: "cooling"},
 		{listener: "data", stage: "data", says: "no data from you", scopes: []string{"policy", "unknown", "sender"}},
 		{listener: "shut", stage: "rcpt", says: "closing for today", scopes: []string{"session"}, status: "cooling"},
 		{listener: "rate", before: 1, stage: "mail", says: "too much mail", scopes: []string{"quota", "temporary"}},
@@ -108,6 +109,9 @@ func (c refusal) run(t *testing.T, w *world, first mailbox, gw *failing) {
 		to := w.fresh(t, 1)[0]
 		c.submit(t, gw, cmp.Or(c.from, to)+"@example.net", to+domain)
 		first.await(t, to)
+	}
+	if c.counted {
+		awaitLog(t, gw.Log, func(log string) bool { return strings.Contains(log, "upstream=first state=up") })
 	}
 	names := w.fresh(t, 2)
 	names[0], names[1] = cmp.Or(c.from, names[0]), cmp.Or(c.rcpt, names[1])

@@ -82,7 +82,7 @@ func StartExim(ctx context.Context, cfg EximConfig) (*Exim, error) {
 	if e.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := e.ready(ctx, nil, fmt.Sprintf("127.0.0.1:%d", cfg.Port), 15*time.Second); err != nil {
+	if err := e.ready(ctx, nil, fmt.Sprintf("127.0.0.1:%d", cfg.Port), time.Minute); err != nil {
 		return nil, errors.Join(err, e.Close(), errors.New(e.Log()))
 	}
 	return e, nil
@@ -99,7 +99,7 @@ func (e *Exim) Log() string {
 }
 
 // Close ends the instance. Its folder stays.
-func (e *Exim) Close() error { return e.close(10 * time.Second) }
+func (e *Exim) Close() error { return e.close(time.Minute) }
 
 func (e *Exim) path(name string) string { return filepath.Join(e.dir, name) }
 

@@ -75,7 +75,7 @@ func StartMailroamWhere(ctx context.Context, dial Dial, bin, dir, addr, config s
 	if m.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := m.ready(ctx, dial, addr, 10*time.Second); err != nil {
+	if err := m.ready(ctx, dial, addr, time.Minute); err != nil {
 		return nil, errors.Join(err, m.Close(), errors.New(m.Log()))
 	}
 	return m, nil
@@ -89,8 +89,8 @@ func (m *Mailroam) Log() string {
 	return string(b)
 }
 
-// Close ends the gateway by SIGTERM, which has 10 s to work.
-func (m *Mailroam) Close() error { return m.close(10 * time.Second) }
+// Close ends the gateway by SIGTERM, which has 10 s for what is being sent.
+func (m *Mailroam) Close() error { return m.close(30 * time.Second) }
 
 // Kill ends the gateway by SIGKILL, at once. The log then holds all that it
 // wrote.

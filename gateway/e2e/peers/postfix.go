@@ -84,7 +84,7 @@ func StartPostfix(ctx context.Context, cfg PostfixConfig) (*Postfix, error) {
 	if p.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := p.ready(ctx, cfg.Dial, cfg.Listen[0].addr(), 30*time.Second); err != nil {
+	if err := p.ready(ctx, cfg.Dial, cfg.Listen[0].addr(), time.Minute); err != nil {
 		return nil, errors.Join(err, p.Close(), errors.New(p.Log()))
 	}
 	return p, nil
@@ -108,7 +108,7 @@ func (p *Postfix) Flush(ctx context.Context) error {
 }
 
 // Close ends the instance. Its folder stays.
-func (p *Postfix) Close() error { return p.close(20 * time.Second) }
+func (p *Postfix) Close() error { return p.close(time.Minute) }
 
 func (p *Postfix) write(cfg PostfixConfig, daemonDir string) error {
 	for _, d := range []string{p.dir, p.configDir(), p.path("spool")} {

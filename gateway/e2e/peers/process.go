@@ -102,14 +102,23 @@ func (p *process) ready(ctx context.Context, dial Dial, addr string, within time
 
 // FreePort finds a TCP port on loopback that nobody listens on now. It is taken
 // from below the range the kernel gives to outgoing connections, so that none of
-// those sits on it before the server does.
+// those sits on it before the server does. Its namesake of UDP, which no server
+// here uses, stays with this process: that tells all tests which run beside this
+// one that the port is taken, also while its server is not there.
 func FreePort() (int, error) {
 	for range 200 {
 		port := 10000 + rand.IntN(20000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		namesake, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			continue
 		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			_ = namesake.Close()
+			continue
+		}
+		go func() { _, _, _ = namesake.ReadFrom(nil) }() // else it would be collected
 		return port, l.Close()
 	}
 	return 0, errors.New("no free port on loopback between 10000 and 30000")
