@@ -35,7 +35,7 @@ func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatc
 		return "it may have been taken: this upstream alone is asked again, so that no second copy is sent"
 	case verdict == string(relay.Later):
 		return "it waits and is tried again; another upstream would hear the same"
-	case !j.Fault.OK():
+	case !j.Fault.OK() && len(j.Refusals) == 0:
 		return next + ", and nothing is held against it"
 	case !perm:
 		return next + "; while all put it off, it is tried again later"
@@ -69,6 +69,8 @@ func upstreamWords(m relay.Meaning, j dispatch.Judgement, after health.Status, n
 		return "it stays in use; this message may come back to it later"
 	case f.OK():
 		return "it stays in use"
+	case f.Kind == health.Message:
+		return "it stays in use, and is left alone for " + spell(5*time.Minute) + " when it says such to three messages in that time"
 	case after.Until.IsZero() && (f.Kind == health.Identity || f.Sign == health.Imposture):
 		return "it gets no mail until a probe shows that it proves who it is"
 	case after.Until.IsZero():

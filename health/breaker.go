@@ -140,7 +140,11 @@ func (b breaker) fail(f Fault, trial bool, now time.Time) breaker {
 	if charged := trial && b.suspectsLogin(); f.Kind == Account && !charged {
 		next.Logins = next.Logins.with(now)
 	}
-	next.Until = now.Add(coolDown(next.Kind, next.Wait, next.Failures))
+	wait := coolDown(next.Kind, next.Wait, next.Failures)
+	if next.Failures > 1 {
+		wait = max(wait, f.Again)
+	}
+	next.Until = now.Add(wait)
 	switch {
 	case f.Kind == Account:
 		next.Until = later(next.Until, f.Until)
@@ -187,12 +191,16 @@ func gravity(k Kind) int {
 // coolDown is the wait after so many failures in a row, of which the first asks
 // for wait, or for its kind's own where that is 0.
 func coolDown(k Kind, wait time.Duration, failures int) time.Duration {
-	if wait > 0 {
-		told := doubled(wait, longest, failures-1)
-		if k == Account {
-			return max(told, coolDown(k, 0, failures))
-		}
-		return told
+	switch {
+	case wait == 0:
+	case k == Account:
+		return max(doubled(wait, longest, failures-1), coolDown(k, 0, failures))
+	case k == Session || k == Connections:
+		return doubled(wait, max(wait, 5*time.Minute), failures-1)
+	case wait < time.Hour: // who asks for minutes is not left alone for a day
+		return doubled(wait, time.Hour, failures-1)
+	default:
+		return doubled(wait, longest, failures-1)
 	}
 	switch k {
 	case Connections:

@@ -143,13 +143,19 @@ func TestBreaker(t *testing.T) {
 
 // A provider's rule can ask for a wait of its own, and a reply for a date.
 func TestToldWaits(t *testing.T) {
-	const h = time.Hour
+	const s, m, h = time.Second, time.Minute, time.Hour
 	for _, c := range []struct {
 		fault Fault
 		want  []time.Duration // one after the other, all refused
 	}{
 		{Fault{Kind: Quota, Wait: h}, []time.Duration{h, 2 * h, 4 * h, 8 * h, 16 * h, 24 * h, 24 * h}}, // Gmail's daily limit
-		{Fault{Kind: Session, Wait: 30 * time.Second}, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute}},
+		{Fault{Kind: Quota, Wait: 5 * m}, []time.Duration{5 * m, 10 * m, 20 * m, 40 * m, h, h}},        // a login that is put off
+		{Fault{Kind: Quota, Wait: 5 * s}, []time.Duration{5 * s, 10 * s, 20 * s}},
+		{Fault{Kind: Place, Wait: 4 * h}, []time.Duration{4 * h, 8 * h, 16 * h, 24 * h}},
+		{Fault{Kind: Session, Wait: m}, []time.Duration{m, 2 * m, 4 * m, 5 * m, 5 * m}},
+		{Fault{Kind: Session, Wait: 30 * s, Again: 5 * m}, []time.Duration{30 * s, 5 * m, 5 * m}}, // a body that stalls
+		{Fault{Kind: Session, Wait: 30 * m}, []time.Duration{30 * m, 30 * m}},                     // an operator's
+		{Fault{Kind: Connections, Wait: 30 * s}, []time.Duration{30 * s, m, 2 * m, 4 * m, 5 * m}},
 		{Fault{Kind: Account, Wait: time.Second}, []time.Duration{time.Minute, h, 2 * h}},
 		{Fault{Kind: Account, Wait: 3 * h}, []time.Duration{3 * h, 6 * h}},
 		{Fault{Kind: Connections}, []time.Duration{30 * time.Second, time.Minute}},

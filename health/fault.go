@@ -26,6 +26,10 @@ const (
 	// Place is a refusal for where we are: relaying denied to this network, our
 	// address listed. It opens the breaker, and another network closes it.
 	Place Kind = "place"
+	// Message is for a session that may have ended badly for what was sent in it.
+	// It opens the breaker only where that was on trial, or where several messages
+	// meet it.
+	Message Kind = "message"
 )
 
 // Fault is one observed failure of an upstream; its zero value is a success.
@@ -36,7 +40,10 @@ type Fault struct {
 	// Wait is the first cool-down, doubled with each failure in a row; 0: the
 	// kind's own.
 	Wait time.Duration `json:"wait,omitempty"`
-	Sign Sign          `json:"sign"` // that the network, not the upstream, is to blame
+	// Again is the least of the following ones; 0: Wait, doubled.
+	Again time.Duration `json:"again,omitempty"`
+	By    string        `json:"by,omitempty"` // with Message: which
+	Sign  Sign          `json:"sign"`         // that the network, not the upstream, is to blame
 }
 
 // Sign is what a fault looks like to someone who suspects the network.

@@ -141,7 +141,7 @@ func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
 		o.fault = Fault{} // who counts our connections answers
 	}
 	// A session that was lost may have been so for any reason.
-	lost := !o.probe && o.fault.Kind == Session && o.fault.Sign == NoSign
+	lost := !o.probe && (o.fault.Kind == Session || o.fault.Kind == Message) && o.fault.Sign == NoSign
 	if !u.routed || lost && m.outlook.inferred() {
 		o.generation = none // it speaks of the network, which is known to be bad
 	}

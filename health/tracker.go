@@ -28,6 +28,7 @@ type tracker struct {
 
 	easing easing
 	vain   int // deliveries that failed where a probe had just passed, since one was served
+	strays strays
 	// fell: it was down in this network, and failback asks for it.
 	fell bool
 	// generation rises when what is under way stops to matter.
@@ -66,10 +67,12 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 			t = t.failed(f, o.trial, now)
 			t.Owed = rise
 		}
-	case stale && (f.Kind == Session || f.Kind == Place || f.Kind == Connections):
+	case stale && (f.Kind == Session || f.Kind == Message || f.Kind == Place || f.Kind == Connections):
 		// A connection that broke in a time of trouble says nothing new, nor
 		// does a refusal for where we were. What was told about the account
 		// or its limits holds wherever we are.
+	case f.Kind == Message:
+		t = t.strayed(f, o.trial, now)
 	case f.Kind == Connections:
 		t.Fewer = t.Fewer.refused(o.underWay, now)
 		// None at all is the last that helps: somebody else has them.
@@ -147,7 +150,7 @@ func (t tracker) move(to reach, f Fault, now time.Time) tracker {
 // affair.
 func (t tracker) anew(now time.Time) tracker {
 	t = t.move(unknown, Fault{}, now)
-	t.Owed, t.fell, t.vain, t.easing = 0, false, 0, easing{} // the network was away, not the upstream
+	t.Owed, t.fell, t.vain, t.strays, t.easing = 0, false, 0, strays{}, easing{} // the network was away, not the upstream
 	t.generation++
 	return t
 }
@@ -173,6 +176,9 @@ func (t tracker) shift(by time.Duration) tracker {
 	times := []*time.Time{&t.Since, &t.LastGood, &t.Breaker.Since, &t.Breaker.Until, &t.Breaker.At, &t.Fewer.Since, &t.easing.began}
 	for i := range t.Breaker.Logins {
 		times = append(times, &t.Breaker.Logins[i])
+	}
+	for i := range t.strays {
+		times = append(times, &t.strays[i].at)
 	}
 	for _, at := range times {
 		if !at.IsZero() {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -74,12 +75,14 @@ func (p Policy) judge(j *Judgement, t Try, i int, r relay.RcptResult, now Now) {
 		j.Spent++
 		why = p.doubt(j, &res, t, r, now)
 	case ours:
-		why = "we broke it off: any other may take it"
+		why = brokenOff
 	case rcpt.Doubt != nil && (m.Verdict != relay.Bounce || p.SoftBounce):
 		// Only a 2xx or the release ends a doubt; any other answer is "later".
 		why = p.stillInDoubt(j, &res, t, m, r, now)
 	case theirs:
-		why = charged(m.Scope) + ": any other may take it"
+		if why = charged(m.Scope) + ": any other may take it"; t.strays(r, m.Scope) {
+			why = p.strayed(j, t, a, now)
+		}
 		if !slices.ContainsFunc(rcpt.Said, func(s queue.Answer) bool { return s.Upstream == t.Upstream && weighs(relay.Scope(s.Scope)) }) {
 			res.Said = rcpt.Say(a) // else it said more about this recipient before
 		}
@@ -325,9 +328,13 @@ func faultOf(m relay.Meaning, r relay.RcptResult, a queue.Answer) health.Fault {
 		f.Kind = health.Policy
 	case r.Stage == relay.Auth && r.Err == nil: // 4xx: the service that checks passwords is ill
 		f.Kind = health.Quota
-		if f.Wait == 0 {
-			f.Wait = 5 * time.Minute
-		}
+		f.Wait = cmp.Or(f.Wait, 5*time.Minute)
+	case r.Err == nil && r.Reply.Code == 421:
+		f.Wait = cmp.Or(f.Wait, time.Minute)
+	case r.Stage == relay.Body && r.Err != nil: // it may have taken minutes to show
+		f.Wait, f.Again = 30*time.Second, 5*time.Minute
+	case r.InDoubt:
+		f.Wait = 30 * time.Second
 	}
 	return f
 }

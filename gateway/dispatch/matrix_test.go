@@ -112,7 +112,7 @@ var stageFaults = map[string]map[string]outcome{
 		"554":          {atOther, waiting, bounced, well},
 		"550 5.1.1 no": {atOther, waiting, bounced, well}, // no recipient was named
 		"530 5.7.0 no": elsewhere(account),
-		"garbage":      elsewhere(resting),
+		"garbage":      elsewhere(well),
 	},
 	"rcpt": {
 		"hang":         silent(resting),
@@ -123,7 +123,7 @@ var stageFaults = map[string]map[string]outcome{
 		"554":          {atOther, waiting, bounced, well},
 		"550 5.1.1 no": {bounced, bounced, bounced, well},
 		"450 4.2.1 no": {waiting, waiting, waiting, well}, // the same mailbox everywhere
-		"garbage":      elsewhere(resting),
+		"garbage":      elsewhere(well),
 	},
 	"data": {
 		"hang":    silent(resting),
@@ -132,7 +132,7 @@ var stageFaults = map[string]map[string]outcome{
 		"451":     elsewhere(well),
 		"421":     elsewhere(resting),
 		"554":     {atOther, waiting, bounced, well},
-		"garbage": elsewhere(resting),
+		"garbage": elsewhere(well),
 	},
 	"body": {
 		"hang":            silent(resting),

@@ -44,7 +44,7 @@ func TestOfflineCostsNothing(t *testing.T) {
 		})
 		w.peers["b"].plays(says(relay.Mail, 451, "4.7.1", "greylisted"))
 		doubt := w.submit("ann@example.com", "bob@example.net")
-		w.pass(6 * time.Second) // the lost session cools down
+		w.pass(31 * time.Second) // the lost session cools down
 		ids := []queue.ID{w.submit("ann@example.com", "bob@example.net"), doubt}
 		w.pass(time.Second)
 		before := map[queue.ID]*queue.Message{}

@@ -110,6 +110,15 @@ type RcptResult struct {
 // Final says that r is a result; its zero value is none.
 func (r RcptResult) Final() bool { return r.Reply.Code != 0 || r.Err != nil }
 
+// Nonsense says that the upstream answered, and that its answer has no meaning
+// there (RFC 5321 4.3.2).
+func (r RcptResult) Nonsense() bool {
+	if r.Err != nil {
+		return isNonsense(r.Err)
+	}
+	return r.Final() && !r.Reply.Refuses() && !r.Accepted()
+}
+
 // Accepted says that this recipient was delivered: a 2xx to the dot.
 func (r RcptResult) Accepted() bool { return r.Err == nil && r.Stage == Dot && r.Reply.Positive() }
 

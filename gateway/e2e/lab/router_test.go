@@ -11,10 +11,10 @@ import (
 
 // A session with nobody at the other end may be held for 30 s, which TCP does
 // not keep to the tenth. A kept one is then replaced at once; one that was lost
-// in use has the upstream cool down for 5 s.
+// in the middle of a message has the upstream cool down for 30 s.
 const (
 	giveUp  = 30*time.Second + 1500*time.Millisecond
-	coolOff = 5*time.Second + 500*time.Millisecond
+	coolOff = 30*time.Second + 500*time.Millisecond
 )
 
 // TestRouterForgets: the router has forgotten the session and says nothing.
