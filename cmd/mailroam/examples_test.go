@@ -201,7 +201,7 @@ func (s *said) sofar() string {
 
 // await waits until the command has said want.
 func (s *said) await(want string) bool {
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		found, changed := strings.Contains(s.text.String(), want), s.changed

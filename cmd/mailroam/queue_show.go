@@ -108,14 +108,16 @@ func (a *app) facts(m queue.Message, hold time.Duration, now time.Time) *table {
 		fact("next try", nextTry(m, now))
 	case queue.Held:
 		fact("held", safe(m.Held.Reason)+", since "+ago(m.Held.Since, now))
-		fact("", "let it go: "+a.command("queue", "release", m.ID.String())+"   end it: "+a.command("queue", "drop", m.ID.String()))
+		fact("", "let it go: "+a.command("queue", "release", m.ID.String()))
+		fact("", "end it: "+a.command("queue", "drop", m.ID.String()))
 	case queue.Done:
 		fact("ended", ago(m.Ended, now))
 	}
 	if m.Barred != 0 && m.State == queue.Queued {
 		fact("refused", "by all that may send it, for its sender or by their policy, since "+ago(barredSince(m), now))
 		fact("", fmt.Sprintf("if nothing changes, its sender gets it back after %s online from then (queue.policy_hold)", days(hold)))
-		fact("", "when it is mended: "+a.command("queue", "retry", m.ID.String())+"   give it up now: "+a.command("queue", "fail", m.ID.String()))
+		fact("", "when it is mended: "+a.command("queue", "retry", m.ID.String()))
+		fact("", "give it up now: "+a.command("queue", "fail", m.ID.String()))
 	}
 	for _, r := range m.Refusals {
 		if r.Upstream == m.InDoubt() && r.Answer.Code == 0 {

@@ -48,7 +48,8 @@ func TestShow(t *testing.T) {
   next try    in 5m
   refused     by all that may send it, for its sender or by their policy, since 10:00:00 (2h ago)
               if nothing changes, its sender gets it back after 1d online from then (queue.policy_hold)
-              when it is mended: mailroam queue retry 04000000000000000000000000   give it up now: mailroam queue fail 04000000000000000000000000
+              when it is mended: mailroam queue retry 04000000000000000000000000
+              give it up now: mailroam queue fail 04000000000000000000000000
   to  bob@example.net  pending  backup: 550 5.7.1 not yours
                                 work: 550 5.7.1 not you
                                 asked for NOTIFY=FAILURE,DELAY ORCPT=rfc822;bob@example.net

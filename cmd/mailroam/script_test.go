@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -104,13 +105,12 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: upstream NAME [tls:CERT] [user:NAME:PASSWORD] [FAULT…]")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
 	if len(args) == 2 && args[1] == "dead" {
-		ts.Check(l.Close())
+		ts.Setenv(args[0], "127.0.0.1:1")
 		return
 	}
+	l := listener(ts)
+	ts.Setenv(args[0], l.Addr().String())
 	var o sink.Options
 	for _, text := range args[1:] {
 		if name, ok := strings.CutPrefix(text, "tls:"); ok {
@@ -139,6 +139,21 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// listener has a port from below the range that the kernel gives away, so that
+// nobody else is there when it is closed.
+func listener(ts *testscript.TestScript) net.Listener {
+	var errs []error
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if err == nil {
+			return l
+		}
+		errs = append(errs, err)
+	}
+	ts.Check(errors.Join(errs...))
+	return nil
+}
+
 // cut NAME takes a practice upstream away; "! cut NAME" brings it back.
 func cut(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -159,21 +174,20 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 
 // free VAR puts an address into a variable on which nobody listens.
 func free(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
+	l := listener(ts)
 	ts.Check(l.Close())
 	ts.Setenv(args[0], l.Addr().String())
 }
 
 // cert NAME makes NAME.pem and NAME.key, which prove 127.0.0.1.
 func cert(ts *testscript.TestScript, _ bool, args []string) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	ts.Check(err)
 	c := x509.Certificate{
 		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &c, &c, key.Public(), key)
+	der, err := x509.CreateCertificate(crand.Reader, &c, &c, key.Public(), key)
 	ts.Check(err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	ts.Check(err)
@@ -202,7 +216,7 @@ func scriptClient(ts *testscript.TestScript) *admin.Client {
 
 // eventually calls try until it is content.
 func eventually(try func() error) error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := try()
 		if err == nil || time.Now().After(deadline) {

@@ -166,7 +166,7 @@ func (a *app) printHeld(s admin.Status, now time.Time) {
 	}
 	t.print(a.out)
 	id := s.Held[0].ID.String()
-	fmt.Fprintf(a.out, "  read it: %s   let it go: %s   end it: %s\n\n",
+	fmt.Fprintf(a.out, "  read it: %s\n  let it go: %s\n  end it: %s\n\n",
 		a.command("queue", "show", id), a.command("queue", "release", id), a.command("queue", "drop", id))
 }
 
