@@ -604,18 +604,14 @@ func TestProbe(t *testing.T) {
 		stop()
 		<-ended
 	}()
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = dead.Close()
+	const dead = "127.0.0.1:1"
 	cfg, err := Parse(filepath.Join(t.TempDir(), "config.toml"), fmt.Appendf(nil, `
 		[[upstream]]
 		name = "first"
 		urls = ["smtp+insecure://%s"]
 		[[upstream]]
 		name = "second"
-		urls = ["smtp+insecure://%s"]`, dead.Addr(), l.Addr()))
+		urls = ["smtp+insecure://%s"]`, dead, l.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,11 @@ func stage(t *testing.T) *scene {
 	s.addr = fmt.Sprintf("127.0.0.1:%d", port)
 	fmt.Fprintf(&config, "hostname = \"gw.example.org\"\ndata_dir = %q\n[[listen]]\naddress = %q\n", filepath.Join(dir, "data"), s.addr)
 	for i, name := range s.names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := peers.FreePort() // stays ours while the upstream is away
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -274,7 +274,7 @@ func TestGrowthSeesAnAllocation(t *testing.T) {
 		for i := range b {
 			b[i] = 1
 		}
-		time.Sleep(50 * time.Millisecond) // a moment: some ticks of the sampling
+		time.Sleep(time.Second) // a moment: many ticks of the sampling
 		if err := syscall.Munmap(b); err != nil {
 			t.Fatal(err)
 		}
