@@ -38,9 +38,8 @@ func (g *Gateway) view(ctx context.Context) (alert.View, error) {
 	if err != nil {
 		return alert.View{}, err
 	}
-	n, why := g.stuck.look(ctx, g.store, stats.Held, time.Now())
 	return alert.View{
-		Stuck: n, StuckWhy: why, PolicyHold: g.policyHold(),
+		StuckWhy: g.stuck.look(ctx, g.store, stats.Stuck, time.Now()), PolicyHold: g.policyHold(),
 		// Without the monotonic clock, which stands still while the machine
 		// sleeps.
 		Now: time.Now().Round(0), Odometer: g.health.Odometer(), Outlook: g.health.Outlook(), Upstreams: g.health.Status(),

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"iter"
 	"testing"
 	"time"
 
@@ -8,8 +10,8 @@ import (
 	"mailroam/queue/queuetest"
 )
 
-// Mail that the gateway holds is counted, mail that a person holds is not, and
-// the queue is read only when something may be new.
+// Of the mail that the gateway holds the newest is told of, of what a person holds
+// none, and the queue is not read through for it, however much is held.
 func TestStuck(t *testing.T) {
 	store := queuetest.NewMemory()
 	session, err := store.Join(t.Context())
@@ -40,8 +42,12 @@ func TestStuck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, reason := s.look(t.Context(), store, stats.Held, now); got != n || reason != why {
-			t.Errorf("%d, %q; want %d, %q", got, reason, n, why)
+		seen := &reading{Store: store}
+		if reason := s.look(t.Context(), seen, stats.Stuck, now); stats.Stuck != n || reason != why {
+			t.Errorf("%d, %q; want %d, %q", stats.Stuck, reason, n, why)
+		}
+		if seen.n > 2 {
+			t.Errorf("%d messages were read for the reason of one", seen.n)
 		}
 	}
 	want(0, "")
@@ -49,8 +55,29 @@ func TestStuck(t *testing.T) {
 	want(0, "")
 	hold("mailroam")
 	want(1, "held by mailroam")
+	for range 20 {
+		hold("mailroam")
+	}
+	hold("operator")
+	want(21, "held by mailroam")
 	if _, err := store.Apply(t.Context(), queue.Filter{States: []queue.State{queue.Held}}, queue.Op{Verb: queue.OpDrop, At: now}); err != nil {
 		t.Fatal(err)
 	}
 	want(0, "")
+}
+
+// reading counts the messages that are read from a store.
+type reading struct {
+	queue.Store
+	n int
+}
+
+func (r *reading) List(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error] {
+	return func(yield func(queue.Message, error) bool) {
+		for m, err := range r.Store.List(ctx, f) {
+			if r.n++; !yield(m, err) {
+				return
+			}
+		}
+	}
 }

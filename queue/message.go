@@ -182,6 +182,9 @@ type Hold struct {
 	Since  time.Time `json:"since"`
 }
 
+// ByUs says that it was no person who held the message.
+func (h Hold) ByUs() bool { return h.By != "operator" }
+
 // Recipient is one forward-path and what became of it.
 type Recipient struct {
 	Address string    `json:"address"`

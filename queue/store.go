@@ -220,6 +220,7 @@ type Stats struct {
 	Held    int            `json:"held"`
 	InDoubt int            `json:"in_doubt"`
 	Barred  int            `json:"barred"` // refused by all that may send them
+	Stuck   int            `json:"-"`      // held by mailroam itself, and not by a person
 	Done    int            `json:"done"`
 	Bytes   int64          `json:"bytes"`           // bodies stored
 	Oldest  time.Time      `json:"oldest,omitzero"` // when the unfinished one with the lowest ID was accepted

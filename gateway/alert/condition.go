@@ -21,8 +21,8 @@ type View struct {
 	// first choice.
 	Passed map[string]time.Time
 	Queue  queue.Stats
-	// Stuck is the mail that mailroam holds for a person, and why the newest is.
-	Stuck    int
+	// StuckWhy is why the newest is held that mailroam itself holds, "" when it was
+	// not found among very many.
 	StuckWhy string
 	// PolicyHold is how long mail that all refuse waits.
 	PolicyHold time.Duration
@@ -89,9 +89,13 @@ func conditions(v View, down time.Duration) (all []condition) {
 	if n := v.Queue.Barred; n > 0 {
 		all = append(all, condition{key: key{kind: Refused}, text: Barred(n, v.PolicyHold)})
 	}
-	if v.Stuck > 0 {
+	if n := v.Queue.Stuck; n > 0 {
+		newest := ""
+		if v.StuckWhy != "" {
+			newest = " Of the newest: " + v.StuckWhy + "."
+		}
 		all = append(all, condition{key: key{kind: Held}, text: fmt.Sprintf(
-			"Held until you decide: %s. Of the newest: %s. See `mailroam status`; then `mailroam queue release`, `fail` or `drop` it.", messages(v.Stuck), v.StuckWhy,
+			"Held until you decide: %s.%s See `mailroam status`; then `mailroam queue release`, `fail` or `drop` it.", messages(n), newest,
 		)})
 	}
 	if n := v.Queue.InDoubt; n > 0 {

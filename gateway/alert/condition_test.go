@@ -98,7 +98,7 @@ func TestConditions(t *testing.T) {
 		{"refused by all", with(view(up("work")), func(v *View) { v.Queue.Barred, v.PolicyHold = 3, 24*time.Hour }), []string{
 			"refused  3 messages are refused by every upstream that may send them, for their senders or by policy. They wait for another network, password or config, and come back to their senders after 1d online (queue.policy_hold). `mailroam queue show`",
 		}},
-		{"held", with(view(up("work")), func(v *View) { v.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
+		{"held", with(view(up("work")), func(v *View) { v.Queue.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
 			"held  Held until you decide: 1 message. Of the newest: no upstream may send for <x@example.net>. See",
 		}},
 		{"in doubt", with(view(up("work")), func(v *View) { v.Queue = queue.Stats{InDoubt: 3} }), []string{`in-doubt  In doubt: 3.`}},
@@ -190,7 +190,7 @@ func TestLedger(t *testing.T) {
 	}
 	doubt := func(n int) View { v := view(up("work")); v.Queue.InDoubt = n; return v }
 	refused := func(n int) View { v := view(up("work")); v.Queue.Barred = n; return v }
-	stuck := func(n int) View { v := view(up("work")); v.Stuck = n; return v }
+	stuck := func(n int) View { v := view(up("work")); v.Queue.Stuck = n; return v }
 	paced := view(is("work", health.Limited, "30 of 30", health.None), up("home"))
 	quota := is("work", health.Cooling, "452", health.Quota)
 	both, second, none := view(up("work"), up("home")), view(down("work"), up("home")), view(down("work"), down("home"))

@@ -10,7 +10,7 @@ import (
 // tally counts what Stats tells; also the difference that a transaction makes.
 type tally struct {
 	queued, leased, held, done int
-	doubt, barred              int
+	doubt, barred, stuck       int
 	bytes                      int64
 	lanes                      map[string]int
 	online                     time.Duration
@@ -28,6 +28,9 @@ func (t *tally) count(m *queue.Message, leased bool, by int) {
 		t.lane(m.Lane, by)
 	case m.State == queue.Held:
 		t.held += by
+		if m.Held.ByUs() {
+			t.stuck += by
+		}
 	case m.State == queue.Done:
 		t.done += by
 		return
@@ -57,6 +60,7 @@ func (t *tally) add(d tally) {
 	t.done += d.done
 	t.doubt += d.doubt
 	t.barred += d.barred
+	t.stuck += d.stuck
 	t.bytes += d.bytes
 	t.quarantined += d.quarantined
 	t.online = max(t.online, d.online)
@@ -71,7 +75,7 @@ func (t *tally) stats() queue.Stats {
 		lanes = map[string]int{}
 	}
 	return queue.Stats{
-		Queued: t.queued, Leased: t.leased, Held: t.held, Done: t.done, InDoubt: t.doubt, Barred: t.barred,
+		Queued: t.queued, Leased: t.leased, Held: t.held, Done: t.done, InDoubt: t.doubt, Barred: t.barred, Stuck: t.stuck,
 		Bytes: t.bytes, Lanes: lanes, Online: t.online, Quarantined: t.quarantined,
 	}
 }

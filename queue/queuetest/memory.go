@@ -240,6 +240,9 @@ func (s *Memory) Stats(context.Context) (queue.Stats, error) {
 			st.Leased++
 		case queue.Held:
 			st.Held++
+			if m.Held.ByUs() {
+				st.Stuck++
+			}
 		case queue.Done:
 			st.Done++
 			continue

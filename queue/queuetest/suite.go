@@ -213,6 +213,9 @@ func (b *bench) agree() {
 			want.Leased++
 		case queue.Held:
 			want.Held++
+			if m.Held.ByUs() {
+				want.Stuck++
+			}
 		case queue.Done:
 			want.Done++
 			continue
