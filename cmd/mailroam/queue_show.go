@@ -250,23 +250,23 @@ func evidence(d queue.Doubt) string {
 }
 
 // timeline is every stored attempt: when, where, how far, what was said, and
-// why the next step was chosen.
+// below it why the next step was chosen.
 func (a *app) timeline(m queue.Message, now time.Time) *table {
 	t := &table{colour: a.colour, indent: "  "}
 	if len(m.Attempts) == 0 {
 		return t
 	}
 	t.add(cell{})
-	t.heading("TIME", "UPSTREAM", "STAGE", "TOOK", "VERDICT", "REPLY", "WHY")
+	t.heading("TIME", "UPSTREAM", "STAGE", "TOOK", "VERDICT", "REPLY")
 	for _, at := range m.Attempts {
-		cells := attemptCells(at, now)
-		cells[4].text += whom(m, at.Rcpts)
-		t.add(cells...)
+		rows := attemptRows(at, now)
+		rows[0][4].text += whom(m, at.Rcpts)
+		t.rows = append(t.rows, rows...)
 	}
 	return t
 }
 
-func attemptCells(at queue.Attempt, now time.Time) []cell {
+func attemptRows(at queue.Attempt, now time.Time) [][]cell {
 	verdict := cell{at.Verdict, yellow}
 	switch at.Verdict {
 	case "delivered":
@@ -285,15 +285,18 @@ func attemptCells(at queue.Attempt, now time.Time) []cell {
 	if at.Rule != "" {
 		why = strings.TrimLeft(why+" ["+safe(at.Rule)+"]", " ")
 	}
-	return []cell{
+	rows := [][]cell{{
 		{text: clock(at.At, now)},
 		{text: safe(where)},
 		{text: at.Stage},
 		{text: span(at.Took)},
 		verdict,
 		{text: reply(at.Code, at.Enhanced, at.Text)},
-		{text: why},
+	}}
+	if why != "" {
+		rows = append(rows, []cell{{}, {why, dim}})
 	}
+	return rows
 }
 
 // whom says which recipients an attempt is about, where that is not all.

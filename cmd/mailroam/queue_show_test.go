@@ -55,9 +55,11 @@ func TestShow(t *testing.T) {
                                 asked for NOTIFY=FAILURE,DELAY ORCPT=rfc822;bob@example.net
   to  cy@example.net   pending  work may have it since 11:59:00, so it is asked first: its machine did not even acknowledge the end of it, so probably not. work: connection reset
 
-  TIME      UPSTREAM                     STAGE  TOOK  VERDICT                      REPLY              WHY
-  10:00:00  work (mail.example.com:465)  rcpt   1.0s  next for bob@example.net     550 5.7.1 not you  another upstream may take it (sender) [enhanced code 5.7.1]
-  11:59:00  work                         dot    1.0s  in-doubt for cy@example.net  connection reset   the same upstream is asked first
+  TIME      UPSTREAM                     STAGE  TOOK  VERDICT                      REPLY
+  10:00:00  work (mail.example.com:465)  rcpt   1.0s  next for bob@example.net     550 5.7.1 not you
+            another upstream may take it (sender) [enhanced code 5.7.1]
+  11:59:00  work                         dot    1.0s  in-doubt for cy@example.net  connection reset
+            the same upstream is asked first
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

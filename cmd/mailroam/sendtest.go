@@ -169,8 +169,7 @@ func one(ctx context.Context, desk admin.Desk, id queue.ID) (queue.Message, erro
 }
 
 func (a *app) printAttempt(at queue.Attempt) {
-	t := table{colour: a.colour, indent: "  "}
-	t.add(attemptCells(at, time.Now())...)
+	t := table{colour: a.colour, indent: "  ", rows: attemptRows(at, time.Now())}
 	t.print(a.out)
 }
 
