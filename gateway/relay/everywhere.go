@@ -99,9 +99,9 @@ var sayings = []saying{
 	{"a wait", Mail, Dot, 5, vague, asksToWait, ScopeQuota, 0},
 	{"too many recipients", Rcpt, Dot, 5, vague, phrases("too many recipients", "too many rcpt"), ScopeTemporary, 0},
 	{"an account that is shut", Mail, Dot, 5, orNamed, accountShut, ScopeAccount, 0},
-	{"a login that is missing", Mail, Mail, 5, vague, noLogin, ScopeAccount, 0},
+	{"a login that is missing", Mail, Mail, 5, append(slices.Clip(vague), ScopeAccount), noLogin, ScopeAccount, 0},
 	{"relaying denied", Rcpt, Rcpt, 5, orNamed, noRelay, ScopeSender, 0},
-	{"a sender who is not welcome", Mail, Dot, 5, orNamed, notThisSender, ScopeSender, 0},
+	{"a sender who is not welcome", Mail, Dot, 5, append(slices.Clip(orNamed), ScopeAccount), notThisSender, ScopeSender, 0},
 	{"a message that is too large", Mail, Dot, 5, []Scope{ScopeUnknown}, tooLarge, ScopeSize, 0},
 	{"a message that is not wanted", Body, Dot, 5, []Scope{ScopeUnknown}, badContent, ScopeMessage, 0},
 }
@@ -122,7 +122,9 @@ func (s saying) refines(at Stage, r Reply, coded Scope) bool {
 		open := subject < 0 && (r.Code == 550 || r.Code == 553) || subject == 1 && detail == 0
 		return r.Code/100 == 5 && (open || s.from == Rcpt && s.scope == ScopeSender)
 	case ScopeAccount:
-		return at == Auth && !isLoginCode(r.Code) && subject < 0
+		// To MAIL 5.7.0 mostly says that a login is missing, and means any security
+		// status (RFC 3463 3.8).
+		return !isLoginCode(r.Code) && (at == Auth && subject < 0 || at == Mail && subject == 7 && detail == 0)
 	default:
 		return true
 	}
@@ -143,8 +145,9 @@ func tooManyConnections(text string) bool {
 // overLimit: so much mail in so much time.
 func overLimit(text string) bool {
 	return says(text, []string{
-		"per second", "per minute", "per hour", "per day", "per 24", "/hour", "/day", "24 hours", "24-hour", "this hour", "hourly", "daily",
-		"sending limit", "send limit", "sending quota", "sending rate", "rate limit", "ratelimit", "rate-limit", "message limit", "messages limit",
+		"per second", "per minute", "per hour", "per day", "per 24", "/hour", "/day", "in an hour", "in a day", "24 hours", "24-hour", "24h",
+		"this hour", "hourly", "daily",
+		"sending limit", "send limit", "sending quota", "sender quota", "sending rate", "rate limit", "ratelimit", "rate-limit", "message limit", "messages limit",
 		"recipient limit", "outgoing limit", "outgoing mail limit", "email quota", "mail quota", "message rate", "submission rate", "too many messages",
 		"too many mails", "too many emails", "too much mail",
 	}) && says(text, []string{"exceed", "limit", "reached", "too many", "too much", "maximum", "over quota"}) && !says(text, []string{
@@ -181,7 +184,7 @@ func notThisSender(text string) bool {
 		"sender not allowed", "sender denied", "invalid sender", "not owned by", "not allowed to send from", "not authorized to send from",
 		"not authorised to send from", "not permitted to send from", "not allowed to send as", "not authorized to send as", "not permitted to send as",
 		"permissions to send as", "sendasdenied", "send as denied", "verified sender", "sender verify failed", "sender domain not", "sending domain",
-		"sender not verified", "email address is not verified", "domain is not verified", "from address is not", "not associated with your account",
+		"sender not verified", "email address is not verified", "domain is not verified", "from address is not", "not associated with your account", "one of your addresses",
 	}) && !says(text, []string{"to this recipient", "to this group", "to the recipient", "recipient's"})
 }
 
@@ -197,12 +200,14 @@ func tooLarge(text string) bool {
 func badContent(text string) bool {
 	return (says(withoutHosts(text), []string{"virus", "malware", "infected", "phish"}) || says(text, []string{
 		"spam message", "as spam", "is spam", "be spam", "like spam", "looks spam", "suspicion of spam", "probability of spam", "spam content", "spam score",
-		"spam detected", "detected spam", "blocked by spamassassin", "likely unsolicited", "unsolicited mail", "unsolicited bulk", "uribl", "surbl", "dbl.", "message content", "content of the message", "content rejected", "its content", "message contains",
+		"spam detected", "spam points", "detected spam", "blocked by spamassassin", "likely unsolicited", "unsolicited mail", "unsolicited bulk", "uribl", "surbl", "dbl.", "message content", "content of the message", "content rejected", "its content", "message contains",
 		"banned file", "attachment type", "blocked attachment", "anti-spam engine",
 	})) && !says(text, []string{
 		"account", "your ip", "your server", "your host", "your network", "your address", "your domain", "your mailbox", "sender address", "sender domain", "from domain",
 		"client host", "client ip", "sending ip", "sender ip", "ip address", "helo", "ehlo", "reputation", "blacklist", "black list", "blocklist", "block list",
 		"sending spam", "spammer", "limit", "quota", "not spam", "no virus",
+		// No verdict at all.
+		"temporarily unavailable", "scanner unavailable", "unable to scan", "not scanned", "not be scanned", "cannot scan", "could not scan", "scanner fail", "scanner error", "scan fail", "scan error",
 	})
 }
 
