@@ -60,3 +60,33 @@ func TestJudgeMessageThatEndsSessions(t *testing.T) {
 		t.Errorf("mail in doubt is kept from the only one who may be asked: %+v", j)
 	}
 }
+
+// TestOneMessageThatEndsSessions: a server falls over one message. Others pass by
+// it, though there is no other upstream, and it comes back seldom.
+func TestOneMessageThatEndsSessions(t *testing.T) {
+	live(t, []string{"a"}, func(w *world) {
+		falls := 0
+		w.peers["a"].plays(func(_ int, d relay.Delivery) *relay.Result {
+			if d.ReversePath != "odd@example.com" {
+				return nil
+			}
+			falls++
+			r := all(d, relay.RcptResult{Stage: relay.Rcpt, Err: io.EOF})
+			return &r
+		})
+		odd := w.submit("odd@example.com", "bob@example.net")
+		w.pass(time.Minute)
+		began := falls
+		for range 60 {
+			id := w.submit("ann@example.com", "bob@example.net")
+			w.pass(20 * time.Second)
+			w.wantState(id, queue.Done)
+		}
+		if n := falls - began; n < 3 || n > 6 { // 2, 4, 5 and 5 min apart
+			t.Errorf("it was tried %d times in 20 min", n)
+		}
+		w.peers["a"].plays(nil)
+		w.pass(6 * time.Minute)
+		w.wantState(odd, queue.Done)
+	})
+}
