@@ -24,6 +24,8 @@ type savedUpstream struct {
 	tracker
 	Learned lesson   `json:"learned,omitzero"`
 	Spent   spending `json:"spent,omitzero"`
+	// Left is when the config had it no more.
+	Left time.Time `json:"left,omitzero"`
 }
 
 const fileVersion = 1
@@ -46,6 +48,9 @@ func (m *Monitor) load(now time.Time) savedState {
 			u.tracker = u.shift(-ahead)
 			u.Spent.shift(-ahead)
 			u.Learned.At = u.Learned.At.Add(-ahead)
+			if !u.Left.IsZero() {
+				u.Left = u.Left.Add(-ahead)
+			}
 			s.Upstreams[name] = u
 		}
 	}
@@ -97,12 +102,13 @@ func (m *Monitor) saveNow() {
 	if m.watched {
 		s.Network = m.network.Network()
 	}
-	for name, u := range m.upstreams {
+	m.forgetGone(wall())
+	for u := range m.all() {
 		spent := u.budget.spent.clone()
 		if u.budget.aside > 0 { // should we crash, it may have been spent
 			spent.add(u.budget.aside, wall())
 		}
-		s.Upstreams[name] = savedUpstream{Account: u.Account, tracker: u.tracker, Learned: u.learned, Spent: spent}
+		s.Upstreams[u.Name] = savedUpstream{Account: u.Account, tracker: u.tracker, Learned: u.learned, Spent: spent, Left: u.left}
 	}
 	m.mu.Unlock()
 	err := writeState(m.opts.File, s)

@@ -112,6 +112,7 @@ type Monitor struct {
 
 	mu        sync.Mutex // guards all below, and every upstream
 	upstreams map[string]*upstream
+	gone      map[string]*upstream // that the config had until a while ago
 	order     []string
 	network   netmon.Snapshot
 	watched   bool // network is known
@@ -137,7 +138,8 @@ type upstream struct {
 
 	budget   budget
 	learned  lesson
-	underWay int // deliveries
+	underWay int       // deliveries
+	left     time.Time // when the config had it no more
 
 	local       bool // it is on this machine
 	routed      bool // a route leads there
@@ -160,7 +162,7 @@ func New(opts Options) *Monitor {
 	}
 	m := &Monitor{
 		opts: opts, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		upstreams: map[string]*upstream{}, clock: time.Now(),
+		upstreams: map[string]*upstream{}, gone: map[string]*upstream{}, clock: time.Now(),
 		network: opts.Network, watched: opts.Network.Interfaces != nil,
 	}
 	now := wall()
@@ -172,6 +174,7 @@ func New(opts Options) *Monitor {
 	for _, t := range opts.Targets {
 		m.add(t, saved.Upstreams[t.Name], now)
 	}
+	m.partedBefore(saved)
 	if m.judge(now) {
 		m.logOutlook(nil)
 	}
@@ -304,7 +307,7 @@ func (m *Monitor) Pardon() {
 
 // Set changes the upstreams and how they are probed. All are probed at once:
 // what is new about them may be what was wrong. Those whose names stay keep
-// their state; what is under way at others no longer counts.
+// their state; of others what lasts a day is kept for a day (gone.go).
 func (m *Monitor) Set(targets []Target, s Settings) {
 	now := wall()
 	m.mu.Lock()
@@ -314,6 +317,9 @@ func (m *Monitor) Set(targets []Target, s Settings) {
 	m.upstreams, m.order = map[string]*upstream{}, nil
 	for _, t := range targets {
 		u := old[t.Name]
+		if u == nil {
+			u = m.comeBack(t.Name, now)
+		}
 		if u == nil {
 			m.add(t, savedUpstream{Account: t.Account}, now)
 			continue
@@ -334,7 +340,7 @@ func (m *Monitor) Set(targets []Target, s Settings) {
 	}
 	for name, u := range old {
 		if m.upstreams[name] != u {
-			u.stopProbe()
+			m.part(u, now)
 		}
 	}
 	if m.judge(now) {

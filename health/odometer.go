@@ -58,10 +58,10 @@ func (m *Monitor) lookAtClock(now time.Time) {
 // last until the clock is there again. The caller holds mu.
 func (m *Monitor) rewind(back time.Duration) {
 	times := []*time.Time{&m.outlook.Since, &m.proved}
-	for _, u := range m.upstreams {
+	for u := range m.all() {
 		u.tracker = u.shift(-back)
 		u.budget.spent.shift(-back)
-		times = append(times, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince, &u.budget.since, &u.learned.At)
+		times = append(times, &u.left, &u.pace.began, &u.pace.last, &u.waited, &u.served, &u.routedSince, &u.budget.since, &u.learned.At)
 	}
 	for _, at := range times {
 		if !at.IsZero() {

@@ -133,8 +133,11 @@ func (m *Monitor) probed(ctx context.Context, p *inFlight, f Fault) {
 
 // observe takes in what was found. The caller holds mu.
 func (m *Monitor) observe(u *upstream, o observation, now time.Time) {
-	if m.upstreams[u.Name] != u {
-		return // no longer watched
+	if m.upstreams[u.Name] != u { // no longer watched
+		if o.fault.Kind == Account { // but it may come back, and a login was made
+			u.Breaker = u.Breaker.fail(o.fault, o.trial, now)
+		}
+		return
 	}
 	m.route(u, now)
 	if o.probe && o.fault.Kind == Connections && o.fault.Sign == NoSign {
