@@ -328,8 +328,8 @@ func (a *app) showNotice(ctx context.Context, desk admin.Desk, m queue.Message) 
 		return fmt.Errorf("reading the notice: %w", err)
 	}
 	fmt.Fprintln(a.out)
-	for line := range strings.Lines(string(text)) {
-		fmt.Fprintln(a.out, "  | "+queue.Printable(strings.TrimRight(line, "\r\n"), 998))
+	for _, line := range readable(text) {
+		fmt.Fprintln(a.out, strings.TrimRight("  | "+queue.Printable(line, 998), " "))
 	}
 	return nil
 }
