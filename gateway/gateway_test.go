@@ -75,8 +75,8 @@ func running(t *testing.T, cfg *Config) (g *Gateway, stop func() error) {
 	})
 	select {
 	case <-g.Ready():
-	case <-time.After(10 * time.Second):
-		t.Fatal("not ready after 10 s")
+	case <-time.After(time.Minute):
+		t.Fatal("not ready after a minute")
 	}
 	return g, stop
 }
@@ -95,7 +95,7 @@ func wantNext(t *testing.T, took <-chan string, want string) {
 		if got != want {
 			t.Errorf("%s took the message, want %s", got, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("no message reached %s", want)
 	}
 }
@@ -135,7 +135,7 @@ func TestRestartKeepsMail(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 	store, err := OpenQueue(cfg)
@@ -191,13 +191,19 @@ func TestSecondInstance(t *testing.T) {
 	dir := t.TempDir()
 	cfg := parsed(t, dir, "a", practice(t, took, "a"))
 	running(t, cfg)
-	began := time.Now()
-	_, err := New(cfg, "test", slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
-		t.Errorf("%v, want an error that names %d", err, os.Getpid())
+	quickest := time.Hour
+	for range 5 { // the machine may be busy with something else
+		began := time.Now()
+		_, err := New(cfg, "test", slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+			t.Fatalf("%v, want an error that names %d", err, os.Getpid())
+		}
+		if quickest = min(quickest, time.Since(began)); quickest <= time.Second {
+			break
+		}
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the refusal took %v", took)
+	if quickest > time.Second {
+		t.Errorf("the refusal took %v", quickest)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestMendedPasswordFile(t *testing.T) {
 	g, _ := running(t, cfg)
 	submit(t, g)
 	kind := func() health.Kind { return g.health.Status()[0].Kind }
-	for deadline := time.Now().Add(10 * time.Second); kind() != health.Account; time.Sleep(5 * time.Millisecond) { // nothing tells of it
+	for deadline := time.Now().Add(time.Minute); kind() != health.Account; time.Sleep(5 * time.Millisecond) { // nothing tells of it
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", g.health.Status())
 		}

@@ -21,11 +21,20 @@ import (
 func TestSecondOpenIsRefused(t *testing.T) {
 	b := newBench(t, Options{})
 	for _, o := range []Options{{Dir: b.dir}, {Dir: b.dir, ReadOnly: true}} {
-		start := time.Now()
-		_, err := Open(o)
-		b.is(err, queue.ErrBusy)
-		if !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) || time.Since(start) > time.Second {
-			t.Errorf("%v after %v", err, time.Since(start))
+		took := time.Hour
+		for range 5 { // the machine may be busy with something else
+			start := time.Now()
+			_, err := Open(o)
+			b.is(err, queue.ErrBusy)
+			if !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+				t.Error(err)
+			}
+			if took = min(took, time.Since(start)); took <= time.Second {
+				break
+			}
+		}
+		if took > time.Second {
+			t.Errorf("refused after %v", took)
 		}
 	}
 	dir := t.TempDir()
