@@ -46,6 +46,9 @@ func (a *app) actCommand(v action) *cobra.Command {
 				return err
 			}
 			if asJSON {
+				if done.IDs == nil {
+					done.IDs = []queue.ID{} // a script loops over it
+				}
 				return printJSON(a.out, done)
 			}
 			a.printAffected(v, done, wished(c.Context(), client, v.verb, done))
