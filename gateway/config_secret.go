@@ -31,10 +31,6 @@ const (
 	fromCommand source = "password_command"
 )
 
-// ErrSecret is in every error of Secret.Read: the upstream has nothing to do
-// with it.
-var ErrSecret = errors.New("reading the password")
-
 // IsZero says that no secret was given.
 func (s Secret) IsZero() bool { return s.source == "" }
 
@@ -46,19 +42,23 @@ const (
 // Read gets the password, anew each time: it is for the moment of a login. A
 // password is the first line of what a file, variable or command gives, so
 // that the usual keepers of passwords can be used as they are. Commands have
-// 10 seconds and no input.
+// 10 seconds and no input. An error names the key: the upstream has nothing to do
+// with it.
 func (s Secret) Read(ctx context.Context) (string, error) {
+	if s.IsZero() {
+		return "", errors.New("none is configured")
+	}
 	text, err := s.fetch(ctx)
 	if err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrSecret, s.source, err)
+		return "", fmt.Errorf("%s: %w", s.source, err)
 	}
 	line, _, _ := strings.Cut(text, "\n")
 	line = strings.TrimSuffix(line, "\r")
 	switch {
 	case line == "":
-		return "", fmt.Errorf("%w: %s: it is empty", ErrSecret, s.source)
+		return "", fmt.Errorf("%s: it is empty", s.source)
 	case strings.ContainsRune(line, 0): // RFC 4616 2: NUL ends a field
-		return "", fmt.Errorf("%w: %s: it holds a NUL", ErrSecret, s.source)
+		return "", fmt.Errorf("%s: it holds a NUL", s.source)
 	}
 	return line, nil
 }
@@ -82,10 +82,9 @@ func (s Secret) fetch(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("the environment has no %s", s.value)
 		}
 		return text, nil
-	case fromCommand:
+	default:
 		return s.run(ctx)
 	}
-	return "", errors.New("none is configured")
 }
 
 func (s Secret) run(ctx context.Context) (string, error) {
