@@ -33,7 +33,7 @@ func (d *Dispatcher) Explain(m *queue.Message) (list []Choice, noRoute string) {
 	defer d.mu.Unlock()
 	rs := d.config.knowing().Routes
 	return rs.explain(m, func(upstream string) (health.Rank, block) {
-		b := d.senders[senderAt{upstream, m.ReversePath}]
+		b := d.senders[at(upstream, m.ReversePath)]
 		if !b.until.After(now) {
 			b = block{}
 		}

@@ -50,7 +50,7 @@ func crowd(m *queue.Message) int {
 		}
 	}
 	h := fnv.New32a()
-	h.Write([]byte(strings.ToLower(author(m))))
+	h.Write([]byte(canonical(author(m))))
 	return int(h.Sum32() % crowds)
 }
 

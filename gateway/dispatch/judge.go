@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"mailroam/gateway/relay"
@@ -121,7 +120,7 @@ func (p Policy) named(t Try, r relay.RcptResult, rcpt string) string {
 	if r.Err != nil || !r.Reply.Refuses() {
 		return rcpt
 	}
-	if from, _ := p.Routes.From(t.Message, t.Upstream); strings.EqualFold(rcpt, from) {
+	if from, _ := p.Routes.From(t.Message, t.Upstream); same(rcpt, from) {
 		return ""
 	}
 	return rcpt

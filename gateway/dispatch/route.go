@@ -40,9 +40,9 @@ type Routes struct {
 func NewRoutes(list []Route) Routes {
 	rs := Routes{tag: tagOf(list)}
 	for _, r := range list {
-		r.Senders, r.Recipients, r.Rewrite = lower(r.Senders), lower(r.Recipients), slices.Clone(r.Rewrite)
+		r.Senders, r.Recipients, r.Rewrite = each(r.Senders, canonical), each(r.Recipients, domainPattern), slices.Clone(r.Rewrite)
 		for i := range r.Rewrite {
-			r.Rewrite[i].Pattern = strings.ToLower(r.Rewrite[i].Pattern)
+			r.Rewrite[i].Pattern = canonical(r.Rewrite[i].Pattern)
 		}
 		rs.list = append(rs.list, r)
 		rs.byRecipient = rs.byRecipient || len(r.Recipients) > 0
@@ -50,13 +50,16 @@ func NewRoutes(list []Route) Routes {
 	return rs
 }
 
-func lower(patterns []string) []string {
-	low := make([]string, len(patterns))
+func each(patterns []string, form func(string) string) []string {
+	formed := make([]string, len(patterns))
 	for i, p := range patterns {
-		low[i] = strings.ToLower(p)
+		formed[i] = form(p)
 	}
-	return low
+	return formed
 }
+
+// domainPattern is a pattern of recipients as it is compared: domain, or @domain.
+func domainPattern(p string) string { return canonicalDomain(strings.TrimPrefix(p, "@")) }
 
 // Route is what decides whether an upstream may carry a message.
 type Route struct {
@@ -91,12 +94,12 @@ func malformed(address string) bool { return strings.HasPrefix(address, "<") }
 // it is rewritten to; false when it may not send for it. Who is listed is not
 // rewritten.
 func (r *Route) as(address string) (string, bool) {
-	low := strings.ToLower(address)
-	if matchesAny(r.Senders, low) {
+	plain := canonical(address)
+	if matchesAny(r.Senders, plain) {
 		return address, true
 	}
 	for _, w := range r.Rewrite {
-		if matches(w.Pattern, low) {
+		if matches(w.Pattern, plain) {
 			return w.Address, true
 		}
 	}
@@ -138,7 +141,7 @@ func (rs Routes) From(m *queue.Message, upstream string) (reversePath, author st
 	}
 	for _, a := range m.Authors {
 		from := r.From(a)
-		if as, ok := r.as(from); ok && !strings.EqualFold(as, from) {
+		if as, ok := r.as(from); ok && !same(as, from) {
 			return reversePath, as
 		}
 	}

@@ -6,10 +6,7 @@ import (
 )
 
 // matches holds an address against a pattern of senders: a whole address,
-// @domain, or either with * for any run of characters. Both are in lower case:
-// domains are compared without case, and so are local parts, because a person
-// who writes Ann@ and ann@ means one mailbox. An internationalized domain is
-// another one in its A-label form (RFC 5890 2.3.2.1); write both.
+// @domain, or either with * for any run of characters. Both are canonical.
 func matches(pattern, address string) bool {
 	if malformed(address) {
 		return pattern == "*"
@@ -25,10 +22,10 @@ func matchesAny(patterns []string, address string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, address) })
 }
 
-// leadsTo holds the domain of a recipient against patterns: domain, or @domain.
+// leadsTo holds the domain of a recipient against patterns of domains.
 func leadsTo(patterns []string, recipient string) bool {
-	_, domain, _ := cutAddress(strings.ToLower(recipient))
-	return slices.ContainsFunc(patterns, func(p string) bool { return glob(strings.TrimPrefix(p, "@"), domain) })
+	_, domain, _ := cutAddress(canonical(recipient))
+	return slices.ContainsFunc(patterns, func(p string) bool { return glob(p, domain) })
 }
 
 // glob matches s, where each * of the pattern stands for any run of characters.
@@ -56,7 +53,7 @@ func glob(pattern, s string) bool {
 // realDomain says whether mail to the address could come back over the
 // Internet: root, pi@raspberry and ann@box.local could not.
 func realDomain(address string) bool {
-	_, domain, ok := cutAddress(strings.ToLower(address))
+	_, domain, ok := cutAddress(canonical(address))
 	if !ok || domain == "" {
 		return false
 	}

@@ -127,7 +127,7 @@ func TestMatches(t *testing.T) {
 		{"*", "postmaster", true},
 		{"example.com", "postmaster", false},
 	} {
-		if got := leadsTo([]string{tt.pattern}, tt.address); got != tt.want {
+		if got := leadsTo([]string{domainPattern(tt.pattern)}, tt.address); got != tt.want {
 			t.Errorf("leadsTo(%q, %q) = %v", tt.pattern, tt.address, got)
 		}
 	}

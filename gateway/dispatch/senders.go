@@ -16,6 +16,9 @@ type senders map[senderAt]block
 
 type senderAt struct{ upstream, reversePath string }
 
+// at is the sender there, however it is written.
+func at(upstream, reversePath string) senderAt { return senderAt{upstream, canonical(reversePath)} }
+
 type block struct {
 	at, until time.Time
 	wait      time.Duration
@@ -33,7 +36,7 @@ const (
 // refuse notes a refusal and says whether many senders have met it lately. The
 // null reverse-path is none of them: who refuses it refuses nobody else.
 func (s senders) refuse(upstream, reversePath, why string, now time.Time) (many bool) {
-	k := senderAt{upstream, reversePath}
+	k := at(upstream, reversePath)
 	b, known := s[k]
 	if !known && len(s) >= blockKept { // forged senders must not fill the memory
 		delete(s, s.first())
@@ -59,11 +62,11 @@ func (s senders) first() senderAt {
 }
 
 // accept forgets it: the upstream took a recipient from this sender.
-func (s senders) accept(upstream, reversePath string) { delete(s, senderAt{upstream, reversePath}) }
+func (s senders) accept(upstream, reversePath string) { delete(s, at(upstream, reversePath)) }
 
 // until is when the sender may be tried there again; zero: now.
 func (s senders) until(upstream, reversePath string, now time.Time) time.Time {
-	if b := s[senderAt{upstream, reversePath}]; b.until.After(now) {
+	if b := s[at(upstream, reversePath)]; b.until.After(now) {
 		return b.until
 	}
 	return time.Time{}

@@ -60,7 +60,7 @@ func (d *Dispatcher) recall(now time.Time) {
 		if late := now.Add(blockMax); b.until.After(late) { // the clock was set back
 			b.until = late
 		}
-		d.senders[senderAt{s.Upstream, s.Sender}] = b
+		d.senders[at(s.Upstream, s.Sender)] = b
 	}
 }
 

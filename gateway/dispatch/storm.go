@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"mailroam/gateway/dsn"
@@ -36,7 +35,7 @@ type storm struct {
 
 // count enters one more, and says the how-manieth it is.
 func (s storms) count(sender string, now time.Time) int {
-	key := strings.ToLower(sender)
+	key := canonical(sender)
 	c := s[key]
 	if c == nil || c.over(now) {
 		s.makeRoom(now)
