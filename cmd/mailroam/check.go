@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,6 +84,9 @@ func (a *app) printConfig(cfg *gateway.Config) {
 		}
 		for _, w := range u.Rewrite {
 			senders += fmt.Sprintf("; %s as %s", w.Pattern, w.Address)
+		}
+		if len(u.Recipients) > 0 && !slices.Contains(u.Recipients, "*") {
+			senders += "; only to " + strings.Join(u.Recipients, ", ")
 		}
 		ups.add(cell{text: fmt.Sprint(i + 1)}, cell{u.Name, bold}, cell{text: strings.Join(urls, ", ")}, cell{text: login}, cell{text: senders})
 	}
