@@ -29,7 +29,7 @@ const enough = 5
 type outcome struct {
 	tokens []string      // of all messages
 	since  time.Time     // what the times count from
-	wait   time.Duration // for the mail, a minute by default
+	wait   time.Duration // for the mail, a minute beyond its limit by default
 	note   string        // by default where the mail went
 }
 
@@ -78,7 +78,7 @@ func (l *lab) line(t *testing.T, name string, first, last time.Duration) *line {
 // add waits for what a round sent.
 func (r *line) add(o outcome) {
 	mail := r.lab.mail
-	r.lost += mail.wait(o.tokens, cmp.Or(o.wait, time.Minute))
+	r.lost += mail.wait(o.tokens, cmp.Or(o.wait, time.Minute+r.limits[0]))
 	if first, last := mail.span(o.tokens); !first.IsZero() {
 		r.first = append(r.first, first.Sub(o.since))
 		r.last = append(r.last, last.Sub(o.since))
