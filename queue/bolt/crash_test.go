@@ -53,7 +53,7 @@ func TestCrash(t *testing.T) {
 	t.Log("seed", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for round := range kills {
-		l.kill(dir, seed+uint64(round), time.Duration(40+rnd.IntN(200))*time.Millisecond)
+		l.kill(dir, seed+uint64(round), 1+rnd.IntN(300), time.Duration(rnd.IntN(10))*time.Millisecond)
 		l.check(dir)
 		if t.Failed() {
 			t.Fatalf("after kill %d, seed %d", round+1, seed)
@@ -89,19 +89,25 @@ func child(dir string, seed uint64, under ...string) *exec.Cmd {
 	return cmd
 }
 
-// kill ends a child after a while.
-func (l *ledger) kill(dir string, seed uint64, life time.Duration) {
+// kill ends a child some lines into its life, and a moment later. A life counted
+// in time would be an empty one on a busy machine.
+func (l *ledger) kill(dir string, seed uint64, lines int, later time.Duration) {
 	l.Helper()
 	cmd := child(dir, seed)
-	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	err := l.live(cmd, func() { timer.Reset(life) })
+	timer := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
+	err := l.live(cmd, func() {
+		if lines--; lines == 0 {
+			timer.Reset(later)
+		}
+	})
 	if err == nil || !strings.Contains(err.Error(), "killed") {
 		l.Errorf("the child ended by itself: %v", err)
 	}
 }
 
-// live runs a child to its end and takes in its lines.
-func (l *ledger) live(cmd *exec.Cmd, ready func()) error {
+// live runs a child to its end and takes in its lines, each of which heard is
+// told of.
+func (l *ledger) live(cmd *exec.Cmd, heard func()) error {
 	l.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -111,10 +117,9 @@ func (l *ledger) live(cmd *exec.Cmd, ready func()) error {
 		l.Fatal(err)
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
+		heard()
 		switch lines.Text() {
-		case "ready":
-			ready()
-		case "PASS":
+		case "ready", "PASS":
 		default:
 			l.line(lines.Text())
 		}

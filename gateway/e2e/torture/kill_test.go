@@ -27,6 +27,20 @@ type ledger struct {
 	tried map[string]bool   // marks that were sent at all
 }
 
+// count is how many were acknowledged so far.
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked)
+}
+
+// await waits until so many were acknowledged, or for half a minute.
+func (l *ledger) await(n int) {
+	for deadline := time.Now().Add(30 * time.Second); l.count() < n && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // sighting is one copy at an upstream.
 type sighting struct {
 	sink string
@@ -108,7 +122,9 @@ func TestKill9(t *testing.T) {
 			rcpts := 1 + rnd.IntN(3)
 			load.Go(func() { l.load(ctx, addr, fmt.Sprintf("r%d.c%d", run, k), rcpts, size) })
 		}
-		time.Sleep(time.Duration(20+rnd.IntN(200)) * time.Millisecond) // the random moment
+		// The random moment: so many messages into this life, and a little later.
+		l.await(l.count() + rnd.IntN(50))
+		time.Sleep(time.Duration(rnd.IntN(20)) * time.Millisecond)
 		p.Kill()
 		runs = append(runs, delivered(p.Log()))
 		cancel()
