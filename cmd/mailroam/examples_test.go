@@ -122,7 +122,7 @@ func newHome(t *testing.T) *home {
 			t.Error(err)
 		}
 	})
-	config := fmt.Sprintf("data_dir = \"data\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"work\"\nurls = [\"smtp+insecure://%s\"]\n", l.Addr())
+	config := fmt.Sprintf("data_dir = \"data\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[queue]\nretry = { initial = \"1h\", max = \"2h\" }\n[[upstream]]\nname = \"work\"\nurls = [\"smtp+insecure://%s\"]\n", l.Addr())
 	if err := os.WriteFile(filepath.Join(h.dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
