@@ -13,14 +13,23 @@ func (p Policy) farthest() time.Duration {
 	return max(blockMax, longestWait, 2*p.Schedule.Max, p.PolicyHold) + time.Hour
 }
 
-// catchUp makes due at once what waits for a time so far ahead that nobody can
-// have meant it: it was filed while the clock was wrong, and would wait until
-// the right clock gets there.
-func (d *Dispatcher) catchUp(ctx context.Context) {
+// misfiled says that mail waits for the time of a clock that was ahead until it
+// was set back by so much, 0 where that is not known: it was due by that clock, was
+// accepted by it, or waits, or grows old, until a time so far ahead that nobody can
+// have meant it.
+func (p Policy) misfiled(m *queue.Message, now time.Time, back time.Duration) bool {
+	was := m.Due.After(now) && (!m.Due.After(now.Add(back)) || m.Accepted.After(now) || m.Due.After(now.Add(p.farthest())))
+	return was || m.Age.After(now.Add(min(p.Expire, oldest)+time.Hour))
+}
+
+// catchUp makes due at once what would wait until the right clock gets where the
+// wrong one was.
+func (d *Dispatcher) catchUp(ctx context.Context, back time.Duration) {
 	d.mu.Lock()
-	far := time.Now().Add(d.config.farthest())
+	p := d.config.Policy
 	d.mu.Unlock()
-	if n, _ := d.retry(ctx, queue.Filter{}, func(m *queue.Message) bool { return m.Due.After(far) }); n > 0 {
+	now := time.Now().Round(0)
+	if n, _ := d.retry(ctx, queue.Filter{}, func(m *queue.Message) bool { return p.misfiled(m, now, back) }); n > 0 {
 		d.Log.Warn("alert", "text", "the clock was set back: mail that would wait for the old time is filed anew", "messages", n)
 	}
 }

@@ -29,6 +29,30 @@ func TestClockWasSetBack(t *testing.T) {
 	})
 }
 
+func TestMisfiled(t *testing.T) {
+	p := testPolicy()
+	now := t0
+	for name, tt := range map[string]struct {
+		accepted, due, back, age time.Duration // from now
+		want                     bool
+	}{
+		"due":                        {-time.Hour, -time.Minute, 2 * time.Hour, time.Hour, false},
+		"was due before an hour":     {-3 * time.Hour, 50 * time.Minute, time.Hour, time.Hour, true},
+		"was to wait on":             {-3 * time.Hour, 70 * time.Minute, time.Hour, time.Hour, false},
+		"is put off, and time runs":  {-3 * time.Hour, 20 * time.Minute, 0, time.Hour, false},
+		"was accepted, at a start":   {10 * time.Minute, 10 * time.Minute, 0, time.Hour, true},
+		"waits for years":            {-time.Hour, 10_000 * time.Hour, 0, time.Hour, true},
+		"expires after its time":     {-time.Hour, -time.Hour, 0, 6 * 24 * time.Hour, true},
+		"was accepted and is due by": {10 * time.Minute, -time.Minute, 0, time.Hour, false},
+	} {
+		m := message()
+		m.Accepted, m.Due, m.Age = now.Add(tt.accepted), now.Add(tt.due), now.Add(tt.age)
+		if got := p.misfiled(&m, now, tt.back); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestSetBack(t *testing.T) {
 	then := time.Now()
 	if d := setBack(then, then.Add(time.Minute)); d != 0 {

@@ -434,11 +434,11 @@ func (d *Dispatcher) drain() {
 // sweep forgets finished mail after its time, and reminds of notices that
 // nobody could be told about.
 func (d *Dispatcher) sweep(ctx context.Context) {
-	d.catchUp(ctx)
+	d.catchUp(ctx, 0)
 	last := time.Now()
 	for n := 0; pause(ctx, time.Minute); n++ {
-		if setBack(last, time.Now()) > time.Minute {
-			d.catchUp(ctx)
+		if back := setBack(last, time.Now()); back > time.Second {
+			d.catchUp(ctx, back)
 		}
 		last = time.Now()
 		if n%(24*60) == 0 {

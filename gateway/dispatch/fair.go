@@ -70,13 +70,29 @@ func (d *Dispatcher) sort(m *queue.Message, now time.Time) {
 func (p Policy) lane(m *queue.Message, names []string) string { return p.lanes(names, crowd(m)) }
 
 func (p Policy) lanes(names []string, crowd int) string {
-	return strconv.Itoa(crowd) + "/" + p.Routes.lane(names)
+	return strconv.Itoa(crowd) + "/" + p.times() + p.Routes.lane(names)
+}
+
+// times marks the lanes of a configuration by what a filing is reckoned with, as
+// Routes.tag does by the upstreams: when one of these changes, mail that waits is
+// filed anew.
+func (p Policy) times() string {
+	h := fnv.New32a()
+	for _, t := range []time.Duration{p.Expire, p.Warn, p.PolicyHold} {
+		h.Write(strconv.AppendInt(nil, int64(t), 10))
+		h.Write([]byte{0})
+	}
+	h.Write([]byte(p.InDoubt))
+	return strconv.FormatUint(uint64(h.Sum32()), 36) + "."
 }
 
 // parse reads a lane back, and says whether it is one of this configuration.
 func (p Policy) parse(lane string) (names []string, ok bool) {
 	_, list, ok := strings.Cut(lane, "/")
 	if !ok {
+		return nil, false
+	}
+	if list, ok = strings.CutPrefix(list, p.times()); !ok {
 		return nil, false
 	}
 	return p.Routes.parse(list)

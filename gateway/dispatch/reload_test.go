@@ -128,3 +128,37 @@ func TestRetryReachesBlockedSenders(t *testing.T) {
 		w.wantState(id, queue.Done)
 	})
 }
+
+// TestReloadOfTimes: mail that waits goes by the times of the new configuration,
+// though nothing else about it has changed.
+func TestReloadOfTimes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		want   queue.State
+		spawns int
+	}{
+		"expire": {func(c *Config) { c.Expire = time.Hour }, queue.Done, 1},
+		"warn":   {func(c *Config) { c.Warn = time.Hour }, queue.Queued, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, both, func(w *world) {
+				c := w.config(both)
+				c.Warn = 0
+				w.d.Set(c)
+				w.peers["a"].set(true)
+				w.peers["b"].set(true)
+				w.pass(time.Minute)
+				id := w.submit("ann@example.com", "bob@example.net")
+				w.pass(2 * time.Hour)
+				w.wantState(id, queue.Queued)
+				tt.change(&c)
+				w.d.Set(c)
+				w.pass(2 * time.Minute)
+				w.wantState(id, tt.want)
+				if s, err := w.store.Stats(t.Context()); err != nil || s.Queued+s.Done != 1+tt.spawns {
+					t.Errorf("%+v, %v", s, err)
+				}
+			})
+		})
+	}
+}
