@@ -379,3 +379,21 @@ func TestClockSetBack(t *testing.T) {
 		t.Errorf("told %q", kinds(tell))
 	}
 }
+
+// After the clock was set back it is told again that there are too many alerts,
+// not only when the clock gets where it was.
+func TestTooManyAfterTheClockWasSetBack(t *testing.T) {
+	l, now := newLedger(), time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+	flood := func(now time.Time) (tell []Event) {
+		l.forget(now, time.Hour)
+		for range most + 1 {
+			tell = l.begin(&entry{}, Event{}, now, tell)
+		}
+		return tell
+	}
+	for _, at := range []time.Time{now, now.AddDate(-1, 0, 0)} {
+		if tell := flood(at); len(tell) != most+1 || tell[most].Kind != TooMany {
+			t.Errorf("at %v %d are told", at, len(tell))
+		}
+	}
+}

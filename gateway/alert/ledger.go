@@ -98,6 +98,9 @@ func (l *ledger) forget(now time.Time, every time.Duration) {
 	old := func(t time.Time, after time.Duration) bool { return now.Sub(t) >= after || t.After(now) }
 	l.begun = slices.DeleteFunc(l.begun, func(t time.Time) bool { return old(t, time.Hour) })
 	maps.DeleteFunc(l.last, func(_ key, t time.Time) bool { return old(t, every) })
+	if old(l.tooMany, time.Hour) {
+		l.tooMany = time.Time{}
+	}
 }
 
 func compare(a, b key) int {
