@@ -81,7 +81,7 @@ func (rs Rules) ofRefusal(at Stage, r Reply, rcpt string, now time.Time) Meaning
 		m = everywhere(at, r, text, names)
 	}
 	// Before AUTH nobody may have proven who it is that would keep us away.
-	if m.Scope.passes() && at >= Auth {
+	if m.Scope.passes(r.Code/100 == 5) && at >= Auth {
 		m.Until, _ = askedFor(ownWords(text.all), now)
 		if longest := now.Add(hearsay); m.By == nil && at >= Rcpt && r.Code/100 == 5 && m.Until.After(longest) {
 			m.Until = longest
@@ -154,10 +154,12 @@ func (s Scope) aboutMail() bool {
 // passes says that such a refusal ends by itself, so that a time named in it is
 // worth waiting for. Bad credentials have waits of their own, so that no server
 // makes us log in more often.
-func (s Scope) passes() bool {
+func (s Scope) passes(perm bool) bool {
 	switch s {
 	case ScopeQuota, ScopeTemporary, ScopeConnections, ScopePolicy, ScopePlace, ScopeSession:
 		return true
+	case ScopeRecipient:
+		return !perm
 	default:
 		return false
 	}
