@@ -71,7 +71,7 @@ type Message struct {
 	// sender or by their policy; 0: they do not. A person who lets it go or tries
 	// it again begins that time anew.
 	Barred   time.Duration `json:"barred,omitempty"`
-	Attempts []Attempt     `json:"timeline"` // oldest first; of many the first and the last ones
+	Attempts []Attempt     `json:"timeline"` // oldest first; of many the first, the last and those in doubt
 	Refusals []Refusal     `json:"refusals,omitempty"`
 }
 

@@ -134,7 +134,7 @@ func (m *Message) Interrupt(upstream string, rcpts []int, known []RcptResult, wa
 			}
 		}
 		m.log(Attempt{
-			At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Stage: "dot", Verdict: "in-doubt", Interrupted: true,
+			At: now.UTC(), Upstream: upstream, Rcpts: rcpts, Stage: "dot", Verdict: inDoubt, Interrupted: true,
 			Why: "mailroam was stopped in the middle of this attempt; the same upstream is asked first",
 		})
 	}
@@ -223,11 +223,17 @@ func (m *Message) finish(at time.Time) {
 	m.State, m.Ended, m.Filing, m.Held, m.Barred = Done, at.UTC(), Filing{}, Hold{}, 0
 }
 
+// inDoubt is the verdict of attempts after which there may be a copy.
+const inDoubt = "in-doubt"
+
 // log adds to the timeline. Of a long one the first line stays, with which the
-// trouble began, and the last ones, which decide.
+// trouble began, the last ones, which decide, and as far as there is room those
+// in doubt, of which the sender must be told at the end.
 func (m *Message) log(as ...Attempt) {
 	m.Attempts = append(slices.Clone(m.Attempts), as...)
-	if n := len(m.Attempts) - MaxAttempts; n > 0 {
-		m.Attempts = slices.Delete(m.Attempts, 1, 1+n)
+	for len(m.Attempts) > MaxAttempts {
+		dull := func(a Attempt) bool { return a.Verdict != inDoubt }
+		i := 1 + max(0, slices.IndexFunc(m.Attempts[1:len(m.Attempts)-1], dull))
+		m.Attempts = slices.Delete(m.Attempts, i, i+1)
 	}
 }

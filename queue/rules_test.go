@@ -126,6 +126,29 @@ func TestSettleCountsAndLogs(t *testing.T) {
 	}
 }
 
+// TestDoubtStaysInTheTimeline: a copy may have arrived, however much came later.
+func TestDoubtStaysInTheTimeline(t *testing.T) {
+	m := message(queue.Pending)
+	settle := func(verdict string, code int) {
+		m.Settle(queue.Outcome{Attempts: []queue.Attempt{{Verdict: verdict, Code: code}}}, "")
+	}
+	settle("next", 450)
+	settle("in-doubt", 0)
+	for i := range 2 * queue.MaxAttempts {
+		settle("next", i)
+	}
+	if n := len(m.Attempts); n != queue.MaxAttempts || m.Attempts[0].Code != 450 || m.Attempts[1].Verdict != "in-doubt" || m.Attempts[n-1].Code != 2*n-1 {
+		t.Errorf("%d attempts: %+v", n, m.Attempts)
+	}
+	for range 2 * queue.MaxAttempts {
+		settle("in-doubt", 1)
+	}
+	settle("bounce", 550)
+	if n := len(m.Attempts); n != queue.MaxAttempts || m.Attempts[0].Code != 450 || m.Attempts[n-1].Code != 550 {
+		t.Errorf("%d attempts: %+v", n, m.Attempts)
+	}
+}
+
 func TestSettleReplacesRefusalsAndDoubt(t *testing.T) {
 	m := message(queue.Pending, queue.Pending)
 	m.Refusals = []queue.Refusal{{Upstream: "a"}}
