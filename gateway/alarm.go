@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailroam/gateway/alert"
+	"mailroam/gateway/dispatch"
 )
 
 // passed remembers when mail last left by another upstream than its first
@@ -39,7 +40,7 @@ func (g *Gateway) view(ctx context.Context) (alert.View, error) {
 		return alert.View{}, err
 	}
 	return alert.View{
-		StuckWhy: g.stuck.look(ctx, g.store, stats.Stuck, time.Now()), PolicyHold: g.policyHold(),
+		StuckWhy: g.stuck.look(ctx, g.store, stats.Stuck, time.Now()), PolicyHold: g.policyHold(), InDoubt: string(g.inDoubt()), PasswordKeys: g.passwordKeys(),
 		// Without the monotonic clock, which stands still while the machine
 		// sleeps.
 		Now: time.Now().Round(0), Odometer: g.health.Odometer(), Outlook: g.health.Outlook(), Upstreams: g.health.Status(),
@@ -66,4 +67,21 @@ func (g *Gateway) policyHold() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.hold
+}
+
+func (g *Gateway) inDoubt() dispatch.InDoubt {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doubt
+}
+
+// passwordKeys says by which key of the config each upstream gets its password.
+func (g *Gateway) passwordKeys() map[string]string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	keys := map[string]string{}
+	for name, u := range g.upstreams {
+		keys[name] = string(u.config.Secret.source)
+	}
+	return keys
 }

@@ -50,6 +50,7 @@ type Gateway struct {
 	upstreams map[string]upstream
 	chains    []alert.Chain
 	hold      time.Duration // queue.policy_hold
+	doubt     dispatch.InDoubt
 	addrs     []net.Addr
 	// dropped are clients that the config has no more: while a delivery still
 	// goes through one, it must hear of the network, and no longer.
@@ -96,7 +97,7 @@ func (g *Gateway) assemble() error {
 	}
 	g.watcher = netmon.New(netmon.Options{Log: g.log})
 	g.place, g.manager.ask = newPlace(g.watcher), netmon.AskNetworkManager
-	g.logins, g.hold = newLogins(), cfg.Queue.PolicyHold
+	g.logins, g.hold, g.doubt = newLogins(), cfg.Queue.PolicyHold, cfg.Queue.InDoubt
 	g.upstreams, g.chains = connect(cfg, nil, g.place, g.logins, g.log), chains(cfg.Upstreams)
 	g.health = health.New(health.Options{
 		Settings: settings(cfg), Targets: targets(cfg, g.upstreams), Network: g.watcher.Snapshot(),
@@ -260,7 +261,7 @@ func (g *Gateway) control() *admin.Server {
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
-		Network: g.network, Chains: g.senders, Blocked: g.blocked, Route: g.explain,
+		Network: g.network, Chains: g.senders, PasswordKeys: g.passwordKeys, Blocked: g.blocked, Route: g.explain,
 	})
 }
 
@@ -293,7 +294,7 @@ func (g *Gateway) Reload(cfg *Config) {
 		g.log.Warn("alert", "text", what+" changed in the config: this takes effect at the next restart")
 	}
 	old := g.upstreams
-	g.hold = cfg.Queue.PolicyHold
+	g.hold, g.doubt = cfg.Queue.PolicyHold, cfg.Queue.InDoubt
 	g.upstreams, g.chains = connect(cfg, old, g.place, g.logins, g.log), chains(cfg.Upstreams)
 	for name, u := range g.upstreams {
 		if o, ok := old[name]; ok && !sameAccount(o.config, u.config) {

@@ -7,6 +7,7 @@ import "time"
 type breaker struct {
 	Kind     Kind      `json:"kind,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	Remedy   string    `json:"remedy,omitempty"`
 	Since    time.Time `json:"since,omitzero"` // the first failure of this run
 	Until    time.Time `json:"until,omitzero"` // then one delivery may try
 	Failures int       `json:"failures,omitempty"`
@@ -121,13 +122,13 @@ const longest = 24 * time.Hour
 
 // fail opens the breaker.
 func (b breaker) fail(f Fault, trial bool, now time.Time) breaker {
-	next := breaker{Kind: f.Kind, Reason: f.Reason, Since: now, Failures: 1, Wait: f.Wait, At: now, Logins: b.Logins}
+	next := breaker{Kind: f.Kind, Reason: f.Reason, Remedy: f.Remedy, Since: now, Failures: 1, Wait: f.Wait, At: now, Logins: b.Logins}
 	switch {
 	case b.closed():
 	case trial && b.Kind == Account && (f.Kind == Account || f.Kind == Session):
 		// Charged before. A session that ended early may have been the
 		// server's way to refuse the login.
-		b.Reason, b.Wait, b.At = f.Reason, max(b.Wait, f.Wait), now
+		b.Reason, b.Remedy, b.Wait, b.At = f.Reason, f.Remedy, max(b.Wait, f.Wait), now
 		b.Until = later(b.Until, sooner(f.Until, now.Add(longest)))
 		return b
 	case trial && f.Kind == b.Kind:

@@ -35,8 +35,9 @@ const (
 // Fault is one observed failure of an upstream; its zero value is a success.
 type Fault struct {
 	Kind   Kind      `json:"kind"`
-	Reason string    `json:"reason"` // for people: escaped, no secret
-	Until  time.Time `json:"until"`  // told or chosen end; zero: the kind's own cool-down
+	Reason string    `json:"reason"`           // for people: escaped, no secret
+	Remedy string    `json:"remedy,omitempty"` // what a person can do, where that is known: a clause
+	Until  time.Time `json:"until"`            // told or chosen end; zero: the kind's own cool-down
 	// Wait is the first cool-down, doubled with each failure in a row; 0: the
 	// kind's own.
 	Wait time.Duration `json:"wait,omitempty"`

@@ -19,6 +19,7 @@ type Status struct {
 	Since     time.Time `json:"since"`          // of State
 	Kind      Kind      `json:"kind,omitempty"` // what Why is about
 	Why       string    `json:"why,omitempty"`
+	Remedy    string    `json:"remedy,omitempty"`    // Fault.Remedy
 	Until     time.Time `json:"until,omitzero"`      // end of the cooling, or of being limited
 	LastGood  time.Time `json:"last_good,omitzero"`  // the last probe or delivery that went well
 	NextProbe time.Time `json:"next_probe,omitzero"` // zero: one is under way, or none goes before the network changes
@@ -56,6 +57,9 @@ func (m *Monitor) Status() []Status {
 			Preferred: m.rank(u, now) == Ready,
 		}
 		s.Kind, s.Why = m.trouble(u, now)
+		if u.byBreaker() {
+			s.Remedy = u.Breaker.Remedy
+		}
 		s.Budget, s.AtOnce, s.Learned = u.budget.status(now), u.atOnce(now), u.learned.now(now)
 		s.Learned.Connections = u.Fewer.limit(now)
 		switch {

@@ -25,7 +25,7 @@ type Upstream struct {
 //
 // While it is the network that is wrong, that is all there is to say of
 // upstreams that do not answer.
-func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, now time.Time) []string {
+func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, passwordKeys map[string]string, now time.Time) []string {
 	advice := []string{}
 	online := outlook.State == "" || outlook.State == health.Online
 	if !online {
@@ -42,7 +42,7 @@ func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, 
 		}
 	}
 	for _, u := range list {
-		text := alert.Standing(u, now) + " " + alert.Remedy(u)
+		text := alert.Standing(u, now) + " " + alert.Remedy(u, passwordKeys[u.Name], now)
 		running := alert.Running(u.Name, chains, list)
 		switch {
 		case !online && u.Kind != health.Account:

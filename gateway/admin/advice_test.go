@@ -41,18 +41,18 @@ func TestAdvice(t *testing.T) {
 		{"at the start", []health.Status{fresh, home}, nil},
 		{"the last is down", []health.Status{up, homeDown}, nil},
 		{"second choice", []health.Status{down, home}, []string{`Running on choice 2, "home": "work" is down for 1m30s: connection refused. It is used again by itself`}},
-		{"a dead password", []health.Status{locked, home}, []string{"what provides it in the config, and send the gateway SIGHUP; if they are right, log in at this provider to see whether the account is in order. It is tried again at 2026-03-01T13:00:00Z."}},
+		{"a dead password", []health.Status{locked, home}, []string{"Correct username and password, which for many providers is an app password; if they are right, log in at this provider to see whether the account is in order. After a change of the config send the gateway SIGHUP. It is tried again at 13:00:00 UTC."}},
 		{"a stranger", []health.Status{stranger, home}, []string{"could not prove to be it"}},
-		{"a dead password in reserve", []health.Status{up, homeLocked}, []string{`"home" is cooling`}},
+		{"a dead password in reserve", []health.Status{up, homeLocked}, []string{`"home" is cooling for 1m30s: 535 5.7.8 no. Correct`}},
 		{"back, not trusted", []health.Status{back, home}, []string{`"work" answers again; mail returns to it as health.rise and health.failback say. Nothing to do.`}},
 		{"only a suspect", []health.Status{down, homeDown}, []string{`Running on choice 2, "home"`}},
 		{"none", []health.Status{down, homeLocked}, []string{"No upstream works: mail waits", `"work" is down`, `"home" is cooling`}},
-		{"our own limit", []health.Status{limited, home}, []string{`Running on choice 2, "home": "work" is limited for 1m30s: 500 of 500 recipients an hour are used (limits.per_hour). That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more. It is used again at 2026-03-01T12:20:00Z.`}},
+		{"our own limit", []health.Status{limited, home}, []string{`Running on choice 2, "home": "work" is limited for 1m30s: 500 of 500 recipients an hour are used (limits.per_hour). That is a limit of your own, not the provider's: there is nothing to do, or raise it if the provider allows more. It is used again at 12:20:00 UTC.`}},
 		{"our own limits, all", []health.Status{limited, homeDown2}, []string{"No upstream works: mail waits", "That is a limit of your own", `"home" is down`}},
 		{"refused for where we are", []health.Status{relaying, home}, []string{`Running on choice 2, "home": "work" is cooling for 1m30s: 550 5.7.1 relaying denied. It refuses mail from this network: there is nothing to do`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := advise(health.Outlook{State: health.Online}, tt.list, forAll, now)
+			got := advise(health.Outlook{State: health.Online}, tt.list, forAll, map[string]string{"home": "password_file"}, now)
 			if len(got) != len(tt.want) {
 				t.Fatalf("got %q", got)
 			}
@@ -73,7 +73,7 @@ func TestAdviceForEachSender(t *testing.T) {
 		{Senders: []string{"@ann.example"}, Upstreams: []string{"work", "spare"}},
 		{Senders: []string{"anybody else"}, Upstreams: []string{"home", "spare"}},
 	}
-	got := advise(health.Outlook{State: health.Online}, list, chains, time.Now())
+	got := advise(health.Outlook{State: health.Online}, list, chains, nil, time.Now())
 	want := []string{
 		"No upstream works for mail from @work.example: it waits on disk and leaves by itself when one is back.",
 		`Running on choice 2, "spare", with mail from @ann.example: "work" is down: timed out. It is used again by itself when it answers; if it should answer now, check its urls and this network.`,
@@ -101,7 +101,7 @@ func TestAdviceAboutTheNetwork(t *testing.T) {
 		},
 		{health.Outlook{State: health.Offline}, "It is the network (offline), not the upstreams. Mail waits on disk and leaves by itself."},
 	} {
-		got := advise(tt.outlook, list, chains, time.Now())
+		got := advise(tt.outlook, list, chains, nil, time.Now())
 		if len(got) != 2 || got[0] != tt.want || !strings.HasPrefix(got[1], `"home" is cooling: 535`) {
 			t.Errorf("%s: %q", tt.outlook.State, got)
 		}

@@ -23,6 +23,9 @@ type Options struct {
 	Network func() Network
 	// Chains lists whose mail may take which upstreams.
 	Chains func() []alert.Chain
+	// PasswordKeys are the keys of the config by which upstreams get their
+	// passwords.
+	PasswordKeys func() map[string]string
 	// Endpoint says where an upstream is, as host:port.
 	Endpoint func(upstream string) string
 	// Blocked lists the senders for whom an upstream relays nothing.
@@ -54,6 +57,9 @@ func New(path string, o Options) *Server {
 	}
 	if o.Chains == nil {
 		o.Chains = func() []alert.Chain { return nil }
+	}
+	if o.PasswordKeys == nil {
+		o.PasswordKeys = func() map[string]string { return nil }
 	}
 	if o.Endpoint == nil {
 		o.Endpoint = func(string) string { return "" }
@@ -143,7 +149,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	network, list := s.Network(), s.Health.Status()
-	advice := advise(network.Outlook, list, s.Chains(), time.Now())
+	advice := advise(network.Outlook, list, s.Chains(), s.PasswordKeys(), time.Now())
 	if stats.Barred > 0 {
 		advice = append([]string{alert.Barred(stats.Barred, s.PolicyHold())}, advice...)
 	}

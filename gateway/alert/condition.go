@@ -26,7 +26,11 @@ type View struct {
 	StuckWhy string
 	// PolicyHold is how long mail that all refuse waits.
 	PolicyHold time.Duration
-	Disk       string // why the disk keeps new mail out, "" when it does not
+	InDoubt    string // queue.in_doubt: who is asked for mail in doubt
+	// PasswordKeys are the keys of the config by which upstreams get their
+	// passwords.
+	PasswordKeys map[string]string
+	Disk         string // why the disk keeps new mail out, "" when it does not
 }
 
 // online says that what is seen of upstreams is about upstreams.
@@ -80,9 +84,9 @@ func conditions(v View, down time.Duration) (all []condition) {
 		for _, u := range v.Upstreams {
 			switch u.Kind {
 			case health.Account:
-				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s. %s", u.Name, u.Why, Remedy(u))})
+				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s. %s", u.Name, u.Why, v.remedy(u))})
 			case health.Quota:
-				all = append(all, condition{key: key{Quota, u.Name}, since: u.Since, text: fmt.Sprintf("%q takes no more mail for now: %s. %s", u.Name, u.Why, Remedy(u))})
+				all = append(all, condition{key: key{Quota, u.Name}, since: u.Since, text: fmt.Sprintf("%q takes no more mail for now: %s. %s", u.Name, u.Why, v.remedy(u))})
 			}
 		}
 	}
@@ -99,14 +103,26 @@ func conditions(v View, down time.Duration) (all []condition) {
 		)})
 	}
 	if n := v.Queue.InDoubt; n > 0 {
-		all = append(all, condition{key: key{kind: InDoubt}, text: fmt.Sprintf(
-			"In doubt: %d. An upstream may have taken the message, but its answer was lost. It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See `mailroam queue list --state in-doubt`.", n,
-		)})
+		all = append(all, condition{key: key{kind: InDoubt}, text: inDoubt(n, v.InDoubt)})
 	}
 	if v.Disk != "" {
 		all = append(all, condition{key: key{kind: Disk}, text: v.Disk})
 	}
 	return all
+}
+
+// inDoubt says what becomes of so many messages by the choice of the config.
+func inDoubt(n int, choice string) string {
+	text := fmt.Sprintf("In doubt: %d. An upstream may have taken the message, but its answer was lost. ", n)
+	const list = "`mailroam queue list --state in-doubt`"
+	switch choice {
+	case "hold":
+		return text + "queue.in_doubt is hold, so it waits until you decide: " + list + " and `mailroam queue show ID` say what is known; " +
+			"`mailroam queue release ID` asks that upstream again, and the recipient may get two copies; `fail` tells the sender, `drop` ends it if it has arrived."
+	case "failover":
+		return text + "queue.in_doubt is failover, so the next upstream is asked at once: there is nothing to do, and the recipient may get two copies. See " + list + "."
+	}
+	return text + "It is asked first, so there is nothing to do; should it stay away, another is asked, and the recipient may get two copies. See " + list + "."
 }
 
 // secondChoice is about all chains that begin with the named upstream.
@@ -118,16 +134,18 @@ func (v View) secondChoice(first string) condition {
 	}
 	return condition{
 		key: key{SecondChoice, first}, since: u.Since, lasts: lasts, met: met,
-		text: fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), Remedy(u)),
+		text: fmt.Sprintf("%s: %s %s", Running(first, v.Chains, v.Upstreams), Standing(u, v.Now), v.remedy(u)),
 	}
 }
+
+func (v View) remedy(u health.Status) string { return Remedy(u, v.PasswordKeys[u.Name], v.Now) }
 
 func (v View) allDown(c Chain, down time.Duration) condition {
 	text := c.Waits(v.Chains, v.Upstreams)
 	var since time.Time // the last one's
 	for _, name := range c.Upstreams {
 		u, _ := find(v.Upstreams, name)
-		text += " " + Standing(u, v.Now) + " " + Remedy(u)
+		text += " " + Standing(u, v.Now) + " " + v.remedy(u)
 		if u.Since.After(since) {
 			since = u.Since
 		}
@@ -141,8 +159,16 @@ func (v View) unsure(k key) bool {
 	case InDoubt, Disk, Refused, Held:
 		return false
 	case SecondChoice:
-		// From the second choice on to none is no way back to the first.
-		if slices.ContainsFunc(v.Chains, func(c Chain) bool { return c.Upstreams[0] == k.upstream && c.Offered(v.Upstreams) < 0 }) {
+		// From the second choice on to none is no way back to the first. Nor has
+		// the first served yet while it may only show whether it does.
+		first, _ := find(v.Upstreams, k.upstream)
+		if slices.ContainsFunc(v.Chains, func(c Chain) bool {
+			return c.Upstreams[0] == k.upstream && (c.Offered(v.Upstreams) < 0 || untried(first))
+		}) {
+			return true
+		}
+	case AllDown:
+		if slices.ContainsFunc(v.Chains, func(c Chain) bool { return strings.Join(c.Upstreams, ",") == k.upstream && v.untried(c) }) {
 			return true
 		}
 	case Quota:
@@ -152,6 +178,18 @@ func (v View) unsure(k key) bool {
 		}
 	}
 	return !v.online()
+}
+
+// untried says that an upstream may be offered mail and has not shown yet that it
+// serves: another password, or the end of a wait, may turn out to be no cure.
+func untried(u health.Status) bool { return u.State == health.Trial || u.State == "unknown" }
+
+// untried says that nothing but such upstreams can take the mail of a chain.
+func (v View) untried(c Chain) bool {
+	return !slices.ContainsFunc(c.Upstreams, func(name string) bool {
+		u, _ := find(v.Upstreams, name)
+		return u.State == "up" || u.State == "suspect"
+	})
 }
 
 // over says in words that k is no longer so, after so long. What the config has

@@ -101,7 +101,13 @@ func TestConditions(t *testing.T) {
 		{"held", with(view(up("work")), func(v *View) { v.Queue.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
 			"held  Held until you decide: 1 message. Of the newest: no upstream may send for <x@example.net>. See",
 		}},
-		{"in doubt", with(view(up("work")), func(v *View) { v.Queue = queue.Stats{InDoubt: 3} }), []string{`in-doubt  In doubt: 3.`}},
+		{"in doubt, and held", with(view(up("work")), func(v *View) { v.Queue, v.InDoubt = queue.Stats{InDoubt: 3}, "hold" }), []string{
+			"in-doubt  queue.in_doubt is hold, so it waits until you decide: `mailroam queue list --state in-doubt` and `mailroam queue show ID` say what is known; `mailroam queue release ID`",
+		}},
+		{"in doubt, and not waited for", with(view(up("work")), func(v *View) { v.Queue, v.InDoubt = queue.Stats{InDoubt: 3}, "failover" }), []string{
+			"in-doubt  the next upstream is asked at once: there is nothing to do, and the recipient may get two copies",
+		}},
+		{"in doubt", with(view(up("work")), func(v *View) { v.Queue = queue.Stats{InDoubt: 3} }), []string{"in-doubt  It is asked first, so there is nothing to do"}},
 		{"a full disk", with(view(up("work")), func(v *View) { v.Disk = "the disk is full" }), []string{`disk  the disk is full`}},
 		// An upstream that is for others is no second choice, and their
 		// trouble is not everybody's.
@@ -193,6 +199,9 @@ func TestLedger(t *testing.T) {
 	stuck := func(n int) View { v := view(up("work")); v.Queue.Stuck = n; return v }
 	paced := view(is("work", health.Limited, "30 of 30", health.None), up("home"))
 	quota := is("work", health.Cooling, "452", health.Quota)
+	trial := is("work", health.Trial, "535 5.7.8 no", health.Account)
+	trial.Preferred = true
+	fresh := is("work", "unknown", "", health.None)
 	both, second, none := view(up("work"), up("home")), view(down("work"), up("home")), view(down("work"), down("home"))
 	for _, tt := range []struct {
 		name  string
@@ -251,6 +260,27 @@ func TestLedger(t *testing.T) {
 			{after: 12 * m, view: second, news: "second-choice:work", tell: "second-choice:work"},
 			{after: 13 * m, view: none}, // from bad to worse is not back on the first choice
 			{after: 14 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
+		}},
+		{"who is on trial has not served yet", []step{
+			{view: second},
+			{after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
+			{after: 2 * m, view: view(trial, up("home")), news: "credentials:work", tell: "credentials:work"},
+			{after: 3 * m, view: view(locked("work"), up("home"))}, // it is the wrong password, too
+			{after: 4 * m, view: view(trial, up("home"))},
+			{after: 5 * m, view: both, news: "-credentials:work -first-choice:work", tell: "-credentials:work -first-choice:work"},
+		}},
+		{"nor has who is not known in this network", []step{
+			{view: second},
+			{after: m, view: second, news: "second-choice:work", tell: "second-choice:work"},
+			{after: 2 * m, view: view(fresh, up("home"))},
+			{after: 3 * m, view: both, news: "-first-choice:work", tell: "-first-choice:work"},
+		}},
+		{"while all are on trial none works", []step{
+			{view: view(locked("work")), news: "credentials:work", tell: "credentials:work"},
+			{after: 10 * m, view: view(locked("work")), news: "all-down:work", tell: "all-down:work"},
+			{after: 60 * m, view: view(trial)},
+			{after: 61 * m, view: view(locked("work"))},
+			{after: 62 * m, view: view(up("work")), news: "-all-down:work -credentials:work", tell: "-all-down:work -credentials:work"},
 		}},
 		{"only time online counts", []step{
 			{view: none},

@@ -310,6 +310,12 @@ func upstreamScope(s relay.Scope, at relay.Stage) bool {
 // on is the breaker's, which no probe clears.
 func faultOf(m relay.Meaning, r relay.RcptResult, a queue.Answer) health.Fault {
 	f := health.Fault{Kind: health.Session, Reason: a.String(), Until: m.Until, Wait: m.Wait}
+	switch {
+	case m.By != nil:
+		f.Remedy = m.By.Remedy
+	case errors.Is(r.Err, relay.ErrPassword):
+		f.Remedy = "mend what gives the password, with which the upstream has nothing to do"
+	}
 	switch s := m.Scope; {
 	case s == relay.ScopeIdentity:
 		f.Kind = health.Identity

@@ -116,11 +116,13 @@ func (t *trip) groups() (list []group) {
 }
 
 func (t *trip) logPending(l *slog.Logger, event string, attrs []any) {
-	switch {
-	case t.o.Hold.Reason != "": // which is told below
+	switch held, doubt := t.o.Hold.Reason != "", t.m.InDoubt() != ""; {
+	case held && !doubt: // which is told below
 	case event == "in-doubt":
 		l.Warn("in-doubt", append(attrs, "why", "the wait is over: another upstream may be asked, a second copy is possible")...)
-	case t.m.InDoubt() != "":
+	case held: // no time is set
+		l.Warn("in-doubt", attrs...)
+	case doubt:
 		l.Warn("in-doubt", append(attrs, "due", t.o.Due)...)
 	case event == "":
 		l.Info("deferred", append(attrs, "due", t.o.Due)...)

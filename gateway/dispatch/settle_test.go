@@ -2,8 +2,10 @@ package dispatch
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,4 +49,42 @@ func TestLogNamesWhoDelivered(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// TestLogTellsDoubtAndHold: mail in doubt that a person decides on is both.
+func TestLogTellsDoubtAndHold(t *testing.T) {
+	live(t, both, func(w *world) {
+		var log bytes.Buffer
+		w.log = &log
+		w.edit = func(c *Config) { c.InDoubt = HoldInDoubt }
+		w.restart(both)
+		w.pass(time.Second)
+		w.peers["a"].plays(first(lost))
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(time.Second)
+		w.wantState(id, queue.Held)
+		w.end()
+		w.end = func() {}
+		var got []string
+		for _, m := range regexp.MustCompile(`msg=(in-doubt|held) `).FindAllStringSubmatch(log.String(), -1) {
+			got = append(got, m[1])
+		}
+		if want := []string{"in-doubt", "held"}; !slices.Equal(got, want) || strings.Contains(log.String(), "due=0001") {
+			t.Errorf("the log tells %q\n%s", got, log.String())
+		}
+	})
+}
+
+// TestFaultSaysWhatToDo: a provider's rule knows, and a password that cannot be had
+// is no fault of the upstream's.
+func TestFaultSaysWhatToDo(t *testing.T) {
+	known := relay.Meaning{Scope: relay.ScopeAccount, By: &relay.Rule{Remedy: "make an app password"}}
+	refused := relay.RcptResult{Stage: relay.Auth, Reply: relay.Reply{Code: 534}}
+	if f := faultOf(known, refused, queue.Answer{}); f.Remedy != "make an app password" {
+		t.Errorf("%+v", f)
+	}
+	locked := relay.RcptResult{Stage: relay.Auth, Err: fmt.Errorf("%w: exit status 1", relay.ErrPassword)}
+	if f := faultOf(relay.Meaning{Scope: relay.ScopeSession}, locked, queue.Answer{}); !strings.HasPrefix(f.Remedy, "mend what gives the password") {
+		t.Errorf("%+v", f)
+	}
 }

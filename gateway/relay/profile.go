@@ -77,6 +77,7 @@ type ruleFile struct {
 	Text     []string       `toml:"text"`
 	Scope    string         `toml:"scope"`
 	Wait     string         `toml:"wait"`
+	Remedy   string         `toml:"remedy"`
 	Source   string         `toml:"source"`
 	Date     toml.LocalDate `toml:"date"`
 }
@@ -112,7 +113,7 @@ func parseProfile(name string, text []byte) (*Profile, error) {
 func (f ruleFile) rule(profile string) (r Rule, err error) {
 	r = Rule{
 		Name: profile + ": " + f.Name, Code: f.Code, Enhanced: f.Enhanced, Text: f.Text, Scope: Scope(f.Scope),
-		Source: f.Source, Date: f.Date.AsTime(time.UTC),
+		Remedy: f.Remedy, Source: f.Source, Date: f.Date.AsTime(time.UTC),
 	}
 	switch {
 	case f.Name == "" || f.Source == "" || f.Date.Year == 0:

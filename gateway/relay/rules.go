@@ -26,6 +26,9 @@ type Rule struct {
 	// Wait is how long the upstream is left alone, doubled each time in a row;
 	// 0: as long as the scope asks for.
 	Wait time.Duration
+	// Remedy says what a person can do about it, as a clause; "" where no more is
+	// known than the scope says.
+	Remedy string
 	// Source and Date say who told, and when that was last looked at; "" and zero
 	// for the operator's own.
 	Source string
