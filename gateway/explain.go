@@ -40,10 +40,11 @@ type ReplyStage struct {
 	Stage    string     `json:"stage"`
 	Verdict  string     `json:"verdict"` // delivered, next, later, bounce or in-doubt; hold where a person decides; continue where nothing is decided yet
 	Scope    string     `json:"scope,omitempty"`
-	Message  string     `json:"message"`         // what becomes of the message
-	Upstream string     `json:"upstream"`        // and of the upstream
-	Wait     float64    `json:"wait_s,omitzero"` // how long the upstream is not used
-	Until    *time.Time `json:"until,omitempty"` // where the reply itself says so
+	Message  string     `json:"message"`          // what becomes of the message
+	Upstream string     `json:"upstream"`         // and of the upstream
+	Remedy   string     `json:"remedy,omitempty"` // what a person can do, where that is known
+	Wait     float64    `json:"wait_s,omitzero"`  // how long the upstream is not used
+	Until    *time.Time `json:"until,omitempty"`  // where the reply itself says so
 	Rule     string     `json:"rule"`
 	Source   string     `json:"source,omitempty"`
 	Date     string     `json:"date,omitempty"`
@@ -156,6 +157,9 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 	}, dispatch.Now{Time: now, Online: time.Second})
 	s := ReplyStage{
 		Stage: at.String(), Verdict: judged.Attempts[0].Verdict, Scope: string(meaning.Scope), Rule: meaning.Rule,
+	}
+	if meaning.By != nil {
+		s.Remedy = meaning.By.Remedy
 	}
 	if meaning.By != nil && meaning.By.Source != "" {
 		s.Source, s.Date = meaning.By.Source, meaning.By.Date.Format(time.DateOnly)

@@ -62,6 +62,38 @@ urls = ["smtps://smtp.gmail.com"]
 	}
 }
 
+// TestExplainRemedy: where a provider wants something else than the account's
+// password, that is said.
+func TestExplainRemedy(t *testing.T) {
+	for _, c := range []struct{ profile, reply, remedy string }{
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled", `switch on "Authenticated SMTP" for this mailbox`},
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox.", "by another upstream, since mailroam does not log in by OAuth"},
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.", "takes no password any more"},
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, user is locked by your organization's security defaults policy.", "turn off security defaults"},
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria to be authenticated successfully.", "which policy refuses this login"},
+		{"microsoft", "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect.", "correct username and password"},
+		{"microsoft", "535 5.7.3 Authentication unsuccessful", "app password where the account has a second factor"},
+		{"microsoft", "550 5.7.30 Basic authentication is not supported for Client Submission.", "OAuth"},
+		{"gmail", "534 5.7.9 Application-specific password required.", "myaccount.google.com/apppasswords"},
+		{"gmail", "534 5.7.14 Please log in via your web browser", "by a browser"},
+		{"gmail", "535 5.7.8 Username and Password not accepted. https://support.google.com/mail/?p=BadCredentials", "app password and not the account's own"},
+		{"icloud", "535 5.7.8 Error: authentication failed:", "account.apple.com"},
+		{"yahoo", "535 5.7.0 (#AUTH005) Too many bad auth attempts.", "give an app password"},
+		{"mailru", "535 5.7.0 Application password is REQUIRED", "external applications"},
+		{"yandex", "535 5.7.8 Error: authentication failed: This user does not have access rights to this service", "allow mail programs"},
+		{"gmx", "535 Authentication credentials invalid", "allow POP3 and IMAP"},
+		{"zoho", "535 Authentication Failed", ""},
+	} {
+		a, err := ExplainReply(ReplyQuestion{Profile: c.profile, Stage: "auth", Reply: c.reply}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := a.Stages[0]; s.Scope != "account" || !strings.Contains(s.Remedy, c.remedy) || c.remedy == "" && s.Remedy != "" {
+			t.Errorf("%s: %s: %+v", c.profile, c.reply, s)
+		}
+	}
+}
+
 // TestExplainKnobs: what the config says of bounces and doubts is told as well.
 func TestExplainKnobs(t *testing.T) {
 	for _, c := range []struct{ knob, stage, reply, verdict, message string }{

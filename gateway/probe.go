@@ -158,7 +158,7 @@ func stepOf(u UpstreamURL, f relay.Finding, now time.Time) ProbeStep {
 		TookMS: math.Round(f.Took.Seconds()*1e4) / 10,
 	}
 	if f.Err != nil {
-		s.Text = explain(u, f, now).what
+		s.Text = explain(u, relay.Rules{}, f, now).what
 	}
 	s.Text = queue.Printable(s.Text, maxProbeText)
 	return s

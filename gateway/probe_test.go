@@ -638,3 +638,22 @@ func TestProbe(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 }
+
+// TestProbeSaysWhatAProviderWants: of a provider that takes another password than
+// the account's, that is said.
+func TestProbeSaysWhatAProviderWants(t *testing.T) {
+	profiles, err := relay.Profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := relay.ParseReply("534 5.7.9 Application-specific password required")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := relay.Finding{Stage: relay.Auth, Err: &relay.Error{Stage: relay.Auth, Reply: reply}}
+	for name, want := range map[string]string{"gmail": "; give an app password, for the account's own is not taken", "zoho": "; correct username and password"} {
+		if got := explain(UpstreamURL{}, relay.Rules{Profile: profiles[name]}, f, probeNow).String(); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

@@ -34,13 +34,14 @@ type tried struct {
 // way is an endpoint with what was found there.
 type way struct {
 	url      UpstreamURL
+	rules    relay.Rules
 	findings []relay.Finding
 }
 
 func newTried(u UpstreamConfig) tried {
 	t := tried{name: u.Name, account: u.Auth != "none" && u.Username != ""}
 	for _, url := range u.URLs {
-		t.ways = append(t.ways, way{url: url})
+		t.ways = append(t.ways, way{url: url, rules: u.rules()})
 	}
 	return t
 }
@@ -239,7 +240,7 @@ func (w way) plight(now time.Time) plight {
 	if farthest.Err == nil {
 		return plight{what: "not tried"}
 	}
-	return explain(w.url, farthest.Finding, now)
+	return explain(w.url, w.rules, farthest.Finding, now)
 }
 
 // praise says how an endpoint works, and where it does not.
@@ -259,9 +260,9 @@ func (w way) praise(now time.Time) string {
 	}
 	switch {
 	case len(not) == 1:
-		text += fmt.Sprintf(", but not at %s: %s", not[0].ip(), explain(w.url, not[0].Finding, now).what)
+		text += fmt.Sprintf(", but not at %s: %s", not[0].ip(), explain(w.url, w.rules, not[0].Finding, now).what)
 	case len(not) > 1:
-		text += fmt.Sprintf(", but not at %d of its %d addresses: %s", len(not), len(visits), explain(w.url, not[0].Finding, now).what)
+		text += fmt.Sprintf(", but not at %d of its %d addresses: %s", len(not), len(visits), explain(w.url, w.rules, not[0].Finding, now).what)
 	}
 	return queue.Printable(text, maxProbeText)
 }
@@ -270,7 +271,7 @@ func (w way) praise(now time.Time) string {
 func (w way) refusedLogin(now time.Time) (plight, bool) {
 	for _, f := range w.findings {
 		if f.Stage == relay.Auth && f.Err != nil {
-			return explain(w.url, f, now), true
+			return explain(w.url, w.rules, f, now), true
 		}
 	}
 	return plight{}, false

@@ -25,15 +25,16 @@ func (p plight) String() string {
 }
 
 // explain puts a finding that went wrong in plain words. They are escaped.
-func explain(u UpstreamURL, f relay.Finding, now time.Time) plight {
-	p := words{u: u, f: f, now: now}.plight()
+func explain(u UpstreamURL, rules relay.Rules, f relay.Finding, now time.Time) plight {
+	p := words{u: u, rules: rules, f: f, now: now}.plight()
 	return plight{queue.Printable(p.what, maxProbeText), p.fix}
 }
 
 type words struct {
-	u   UpstreamURL
-	f   relay.Finding
-	now time.Time
+	u     UpstreamURL
+	rules relay.Rules // what is known of the upstream's replies
+	f     relay.Finding
+	now   time.Time
 }
 
 func (w words) plight() plight {
@@ -42,7 +43,7 @@ func (w words) plight() plight {
 		return plight{what: w.f.Err.Error()}
 	}
 	if fault.Err == nil {
-		return refused(fault)
+		return refused(fault, w.rules, w.now)
 	}
 	p := plight{what: fault.Words("it")}
 	_, wrongName := errors.AsType[x509.HostnameError](fault.Err)
@@ -76,7 +77,7 @@ func (w words) plight() plight {
 }
 
 // refused is for what the server said itself.
-func refused(fault *relay.Error) plight {
+func refused(fault *relay.Error, rules relay.Rules, now time.Time) plight {
 	said := fault.Reply.String()
 	switch {
 	case fault.Stage == relay.Greeting:
@@ -86,6 +87,9 @@ func refused(fault *relay.Error) plight {
 	case fault.Stage < relay.Auth:
 		return plight{"it refuses our EHLO: " + said, "is hostname in the config a name that it may accept?"}
 	case fault.Reply.Code/100 == 5:
+		if m := rules.Classify(fault.Stage, fault.Reply, nil, "", now); m.By != nil && m.By.Remedy != "" {
+			return plight{"the login is refused: " + said, m.By.Remedy}
+		}
 		return plight{"the login is refused: " + said, "correct username and password; some providers want an app password"}
 	}
 	return plight{"the login cannot be checked now: " + said, "try again later"}

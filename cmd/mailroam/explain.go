@@ -119,6 +119,9 @@ func (a *app) printReply(r gateway.ReplyAnswer) {
 		t := table{colour: a.colour, indent: "  "}
 		t.add(cell{"message", dim}, cell{first.Message, verdictStyle(first.Verdict)})
 		t.add(cell{"upstream", dim}, cell{text: first.Upstream})
+		if first.Remedy != "" {
+			t.add(cell{"do", dim}, cell{text: long(first.Remedy)})
+		}
 		if first.Scope != "" {
 			because += " (" + first.Scope + ")"
 		}
@@ -129,7 +132,7 @@ func (a *app) printReply(r gateway.ReplyAnswer) {
 
 // alike says that the same happens.
 func alike(x, y gateway.ReplyStage) bool {
-	return x.Verdict == y.Verdict && x.Scope == y.Scope && x.Message == y.Message && x.Upstream == y.Upstream && x.Source == y.Source
+	return x.Verdict == y.Verdict && x.Scope == y.Scope && x.Message == y.Message && x.Upstream == y.Upstream && x.Remedy == y.Remedy && x.Source == y.Source
 }
 
 func because(s gateway.ReplyStage) string {

@@ -39,6 +39,8 @@ func TestProfiles(t *testing.T) {
 				t.Errorf("%s is about a message that nobody has seen, or bounces for a while", r.Name)
 			case r.Scope == ScopeRecipient && (!perm || !slices.Equal(r.Stages, []Stage{Rcpt})):
 				t.Errorf("%s is about a recipient, and not in answer to its RCPT", r.Name)
+			case r.Remedy != "" && (strings.ToLower(r.Remedy[:1]) != r.Remedy[:1] || strings.HasSuffix(r.Remedy, ".")):
+				t.Errorf("%s: what to do is a clause, as others are put before and after it", r.Name)
 			case slices.ContainsFunc(r.Text, func(w string) bool { return w == "" || w != strings.ToLower(w) }):
 				t.Errorf("%s: words are written in lower case", r.Name)
 			}
