@@ -218,16 +218,15 @@ func parse(path string, text []byte, mode fs.FileMode) (*Config, error) {
 	}
 	c := Default()
 	c.Path = path
-	profiles, err := relay.Profiles()
-	if err != nil {
-		return nil, err
-	}
-	d := &decoder{path: path, dir: filepath.Dir(path), mode: mode, config: &c, profiles: profiles}
+	d := &decoder{path: path, dir: filepath.Dir(path), mode: mode, config: &c}
 
 	// Editors on Windows begin files with a byte order mark.
 	root := d.tree(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
 	if root == nil {
 		return nil, d.problems
+	}
+	if d.profiles, err = relay.Profiles(); err != nil {
+		return nil, err
 	}
 	d.table(root, "", d.schema())
 	d.check(root)
