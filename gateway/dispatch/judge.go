@@ -315,6 +315,8 @@ func faultOf(m relay.Meaning, r relay.RcptResult, a queue.Answer) health.Fault {
 		f.Remedy = m.By.Remedy
 	case errors.Is(r.Err, relay.ErrPassword):
 		f.Remedy = "mend what gives the password, with which the upstream has nothing to do"
+	case m.Scope == relay.ScopeAccount && r.Err != nil: // no password was shown to it
+		f.Remedy = "correct auth, username or urls in the config; `mailroam probe --login` says what comes of it"
 	}
 	switch s := m.Scope; {
 	case s == relay.ScopeIdentity:

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -85,6 +86,10 @@ func TestFaultSaysWhatToDo(t *testing.T) {
 	}
 	locked := relay.RcptResult{Stage: relay.Auth, Err: fmt.Errorf("%w: exit status 1", relay.ErrPassword)}
 	if f := faultOf(relay.Meaning{Scope: relay.ScopeSession}, locked, queue.Answer{}); !strings.HasPrefix(f.Remedy, "mend what gives the password") {
+		t.Errorf("%+v", f)
+	}
+	unknown := relay.RcptResult{Stage: relay.Auth, Err: errors.New("no way to log in that both sides know")}
+	if f := faultOf(relay.Meaning{Scope: relay.ScopeAccount}, unknown, queue.Answer{}); !strings.HasPrefix(f.Remedy, "correct auth") {
 		t.Errorf("%+v", f)
 	}
 }
