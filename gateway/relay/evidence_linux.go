@@ -39,7 +39,7 @@ func (w *wire) unheard() (deaf bool) {
 	}
 	_ = w.raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		deaf = err == nil && info.Unacked > 0 && info.Retransmits >= unheardSends
+		deaf = err == nil && info.Unacked > 0 && info.Retransmits >= unheardResends
 	})
 	return deaf
 }

@@ -87,8 +87,10 @@ func (t *transaction) run(ctx context.Context) error {
 // alive ends set-up: MAIL was answered, and from here on only ctx cuts. It is
 // the last moment at which somebody else could have the message.
 func (t *transaction) alive(ctx context.Context) error {
+	if t.vigil.stop(); t.vigil.unheard() { // the reply came together with the cut
+		return &Error{Stage: Mail, Err: errUnheard}
+	}
 	t.answered, t.res.Served = true, true
-	t.vigil.stop()
 	t.c.wire.moved = nil
 	if t.wanted != ctx {
 		late, cause := !t.detach(), context.Cause(t.wanted)
