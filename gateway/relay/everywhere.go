@@ -145,7 +145,7 @@ func tooManyConnections(text string) bool {
 // overLimit: so much mail in so much time.
 func overLimit(text string) bool {
 	return says(text, []string{
-		"per second", "per minute", "per hour", "per day", "per 24", "/hour", "/day", "in an hour", "in a day", "24 hours", "24-hour", "24h",
+		"per second", "per minute", "per hour", "per day", "per 24", "/hour", "/day", "in an hour", "in a day", "24 hours", "24-hour", " 24h", "/24h",
 		"this hour", "hourly", "daily",
 		"sending limit", "send limit", "sending quota", "sender quota", "sending rate", "rate limit", "ratelimit", "rate-limit", "message limit", "messages limit",
 		"recipient limit", "outgoing limit", "outgoing mail limit", "email quota", "mail quota", "message rate", "submission rate", "too many messages",
