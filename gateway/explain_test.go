@@ -81,7 +81,7 @@ func TestExplainRemedy(t *testing.T) {
 		{"yahoo", "535 5.7.0 (#AUTH005) Too many bad auth attempts.", "give an app password"},
 		{"mailru", "535 5.7.0 Application password is REQUIRED", "external applications"},
 		{"yandex", "535 5.7.8 Error: authentication failed: This user does not have access rights to this service", "allow mail programs"},
-		{"gmx", "535 Authentication credentials invalid", "allow POP3 and IMAP"},
+		{"gmx", "535 Authentication credentials invalid", "correct username and password; if they are right, allow POP3 and IMAP"},
 		{"zoho", "535 Authentication Failed", ""},
 	} {
 		a, err := ExplainReply(ReplyQuestion{Profile: c.profile, Stage: "auth", Reply: c.reply}, time.Now())

@@ -117,7 +117,7 @@ func noticed(passwordKey string) string {
 func again(u health.Status, now time.Time) string {
 	switch {
 	case u.State == health.Trial:
-		return " The next message tries it; `mailroam send-test ADDRESS` sends one."
+		return " The next message that comes to it tries it; `mailroam send-test ADDRESS` sends one."
 	case u.Until.IsZero():
 		return ""
 	case u.State == health.Limited:
