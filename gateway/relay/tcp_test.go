@@ -93,7 +93,7 @@ func TestOverTCP(t *testing.T) {
 // TestCutForgets: what the kernel holds of a body that was cut does not go on to
 // the upstream. The control is an end in order, which brings all of it over.
 func TestCutForgets(t *testing.T) {
-	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 20_000)
+	body := strings.Repeat(strings.Repeat("x", 76)+"\r\n", 2_000)
 	for name, c := range map[string]struct {
 		end  func(*conn)
 		cuts bool
@@ -121,7 +121,7 @@ func TestCutForgets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = client.(*net.TCPConn).SetWriteBuffer(4 << 20) // the kernel takes it all
+		_ = client.(*net.TCPConn).SetWriteBuffer(200 << 10) // the kernel takes it all, with the limit that Linux has by default
 		session := newConn(e, client)
 		if _, err := io.WriteString(session.nc, body); err != nil {
 			t.Fatal(err)
