@@ -26,10 +26,12 @@ func (t Try) strays(r relay.RcptResult, s relay.Scope) bool {
 const brokenOff = "we broke it off: any other may take it"
 
 // ended is how many sessions at the upstream have ended badly with the message.
+// One may have several lines, since not all recipients got equally far.
 func (t Try) ended() (n int) {
+	var last time.Time
 	for _, a := range t.Message.Attempts {
-		if a.Upstream == t.Upstream && a.Why != brokenOff && endsSession(a.Stage, a.Code, relay.Scope(a.Scope)) {
-			n++
+		if a.Upstream == t.Upstream && a.Why != brokenOff && endsSession(a.Stage, a.Code, relay.Scope(a.Scope)) && !a.At.Equal(last) {
+			n, last = n+1, a.At
 		}
 	}
 	return n

@@ -31,6 +31,7 @@ func TestJudgeMessageThatEndsSessions(t *testing.T) {
 		{"three times, closed with a reply", []queue.Attempt{lost, closed}, reply(relay.Dot, 421, "4.3.2", "closing"), health.Message, 2 * time.Minute},
 		{"often", []queue.Attempt{lost, lost, lost, lost, lost}, fault(relay.Rcpt, "reset"), health.Message, 5 * time.Minute},
 		{"elsewhere", []queue.Attempt{{Upstream: "b", Stage: "rcpt", Scope: "network"}, {Upstream: "b", Stage: "rcpt", Scope: "network"}}, fault(relay.Rcpt, "reset"), health.Session, 0},
+		{"once, which each recipient met in another way", []queue.Attempt{{At: t0, Upstream: "a", Stage: "data", Scope: "network"}, {At: t0, Upstream: "a", Stage: "rcpt", Scope: "session", Code: 421}}, fault(relay.Rcpt, "reset"), health.Session, 0},
 		{"before anything was known of it", []queue.Attempt{lost, lost}, fault(relay.Auth, "reset"), health.Session, 0},
 		{"as it was set up", []queue.Attempt{{Upstream: "a", Stage: "connect", Scope: "network"}, {Upstream: "a", Stage: "auth", Scope: "network"}}, fault(relay.Mail, "reset"), health.Session, 0},
 		{"by our own doing", []queue.Attempt{ours, ours}, fault(relay.Mail, "reset"), health.Session, 0},
@@ -38,7 +39,12 @@ func TestJudgeMessageThatEndsSessions(t *testing.T) {
 		{"an answer that makes no sense", nil, reply(relay.Rcpt, 354, "", "go on"), health.Message, 30 * time.Second},
 	} {
 		m := message()
-		m.Attempts = c.before
+		for i, a := range c.before {
+			if a.At.IsZero() {
+				a.At = t0.Add(time.Duration(i) * time.Second)
+			}
+			m.Attempts = append(m.Attempts, a)
+		}
 		now := t0.Add(time.Second)
 		j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{c.r}}}, Now{Time: now, Online: time.Hour})
 		if j.Fault.Kind != c.kind || j.Counted || j.Attempts[0].Verdict != string(relay.Next) {
@@ -53,7 +59,9 @@ func TestJudgeMessageThatEndsSessions(t *testing.T) {
 		}
 	}
 	m := message()
-	m.Attempts = []queue.Attempt{lost, lost}
+	again := lost
+	again.At = t0
+	m.Attempts = []queue.Attempt{lost, again}
 	m.Recipients[0].Doubt = &queue.Doubt{Upstream: "a", At: t0, Online: time.Minute}
 	j := testPolicy().Judge(Try{Message: &m, Upstream: "a", Rcpts: []int{0}, At: t0, Result: relay.Result{Rcpts: []relay.RcptResult{{Stage: relay.Mail, Err: io.EOF}}}}, Now{Time: t0, Online: time.Hour})
 	if len(j.Refusals) > 0 || j.Results[0].Doubt == nil {
