@@ -16,10 +16,11 @@ func (p Policy) farthest() time.Duration {
 // misfiled says that mail waits for the time of a clock that was ahead until it
 // was set back by so much, 0 where that is not known: it was due by that clock, was
 // accepted by it, or waits, or grows old, until a time so far ahead that nobody can
-// have meant it.
+// have meant it. Who grows old by another configuration is filed anew for that.
 func (p Policy) misfiled(m *queue.Message, now time.Time, back time.Duration) bool {
 	was := m.Due.After(now) && (!m.Due.After(now.Add(back)) || m.Accepted.After(now) || m.Due.After(now.Add(p.farthest())))
-	return was || m.Age.After(now.Add(min(p.Expire, oldest)+time.Hour))
+	_, known := p.parse(m.Lane)
+	return was || known && m.Age.After(now.Add(min(p.Expire, oldest)+time.Hour))
 }
 
 // catchUp makes due at once what would wait until the right clock gets where the

@@ -46,10 +46,27 @@ func TestMisfiled(t *testing.T) {
 		"was accepted and is due by": {10 * time.Minute, -time.Minute, 0, time.Hour, false},
 	} {
 		m := message()
-		m.Accepted, m.Due, m.Age = now.Add(tt.accepted), now.Add(tt.due), now.Add(tt.age)
+		m.Lane, m.Accepted, m.Due, m.Age = p.lanes([]string{"a"}, 0), now.Add(tt.accepted), now.Add(tt.due), now.Add(tt.age)
 		if got := p.misfiled(&m, now, tt.back); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestShorterExpireIsNoClock: mail that was filed by another expire is filed anew
+// without that, and says nothing of the clock.
+func TestShorterExpireIsNoClock(t *testing.T) {
+	before, now := testPolicy(), Now{Time: t0, Online: time.Hour}
+	m := message()
+	f, ok := before.File(&m, nil, now.Time, now)
+	if !ok {
+		t.Fatal("nobody may send it")
+	}
+	m.Filing = f
+	after := before
+	after.Expire = time.Hour
+	if after.misfiled(&m, now.Time, 0) {
+		t.Error("the clock is said to have been set back")
 	}
 }
 
