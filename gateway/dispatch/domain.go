@@ -35,7 +35,7 @@ func same(a, b string) bool { return canonical(a) == canonical(b) }
 var domains = idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
 
 // canonicalDomain leaves alone what no U-label gives (RFC 5891 5.4): a made-up
-// A-label could pass for somebody's domain.
+// A-label, or a wide ＠, could pass for somebody's domain.
 func canonicalDomain(domain string) string {
 	domain = strings.TrimSuffix(strings.ToLower(domain), ".")
 	plain := !strings.ContainsFunc(domain, func(r rune) bool { return r >= utf8.RuneSelf })
@@ -43,7 +43,7 @@ func canonicalDomain(domain string) string {
 		return domain
 	}
 	u, err := domains.ToUnicode(domain)
-	if a, _ := domains.ToASCII(u); err != nil || plain && a != domain {
+	if a, _ := domains.ToASCII(u); err != nil || plain && a != domain || strings.Contains(u, "@") {
 		return domain
 	}
 	return u

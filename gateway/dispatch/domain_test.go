@@ -31,6 +31,7 @@ func TestCanonical(t *testing.T) {
 		"ann@xn--*.example":                  "ann@xn--*.example",
 		"ann@xn--99999999999.example":        "ann@xn--99999999999.example",
 		"ann@xn--bcher-kv.example":           "ann@xn--bcher-kv.example",
+		"ann@x＠example.com":                  "ann@x＠example.com",         // it is nobody's of example.com
 		"ann@xn--bcher-2pa.example":          "ann@xn--bcher-2pa.example", // Ü: no U-label has capitals
 		"ann@xn--" + strings.Repeat("a", 90): "ann@xn--" + strings.Repeat("a", 90),
 	} {
