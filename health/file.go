@@ -53,6 +53,7 @@ func (m *Monitor) load(now time.Time) savedState {
 			}
 			s.Upstreams[name] = u
 		}
+		s.Saved = now
 	}
 	if m.watched && s.Network != "" && s.Network != m.network.Network() {
 		for name, u := range s.Upstreams {

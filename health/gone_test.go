@@ -126,3 +126,19 @@ func TestGoneForGood(t *testing.T) {
 		}
 	})
 }
+
+// A clock that was ahead keeps nothing longer either.
+func TestGoneAfterAClockThatWasAhead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "health.json")
+	synctest.Test(t, func(t *testing.T) {
+		ahead := savedState{Version: fileVersion, Saved: time.Now().AddDate(5, 0, 0), Upstreams: map[string]savedUpstream{"a": {}}}
+		if err := writeState(file, ahead); err != nil {
+			t.Fatal(err)
+		}
+		m := New(Options{File: file, Targets: []Target{{Name: "b"}}})
+		time.Sleep(goneFor)
+		if m.forgetGone(wall()); len(m.gone) > 0 {
+			t.Errorf("it is kept for %v", time.Until(m.gone["a"].left)+goneFor)
+		}
+	})
+}
