@@ -6,8 +6,9 @@ import (
 )
 
 // A session is given up as unheard when after vigilAfter, or one of the looks
-// that follow, TCP has sent again unheardResends times in vain. TCP goes by the round
-// trips that it has measured, so a slow line is given more time than a fast one.
+// that follow, TCP has sent again unheardResends times in vain. TCP goes by the
+// round trips that it has measured, so a slow line is given more time than a
+// fast one.
 const (
 	vigilAfter     = 1500 * time.Millisecond
 	vigilEvery     = 250 * time.Millisecond
