@@ -55,7 +55,7 @@ func (rs Rules) Classify(at Stage, r Reply, err error, rcpt string, now time.Tim
 	switch class := r.Code / 100; {
 	case err != nil:
 		v, s := ofError(at, err)
-		return Meaning{Verdict: v, Scope: s, Rule: "no reply at " + at.String()}
+		return Meaning{Verdict: v, Scope: s, Rule: "no proper reply at " + at.String()}
 	case class == 2 && at == Dot:
 		return Meaning{Verdict: Delivered, Rule: "a 2xx in answer to the final dot"}
 	case class == 4 || class == 5:
