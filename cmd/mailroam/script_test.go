@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +25,7 @@ import (
 
 	"mailroam/gateway"
 	"mailroam/gateway/admin"
+	"mailroam/gateway/e2e/peers"
 	"mailroam/gateway/sink"
 	"mailroam/queue"
 )
@@ -109,7 +109,8 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv(args[0], "127.0.0.1:1")
 		return
 	}
-	l := listener(ts)
+	l, err := peers.Listen()
+	ts.Check(err)
 	ts.Setenv(args[0], l.Addr().String())
 	var o sink.Options
 	for _, text := range args[1:] {
@@ -139,21 +140,6 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// listener has a port from below the range that the kernel gives away, so that
-// nobody else is there when it is closed.
-func listener(ts *testscript.TestScript) net.Listener {
-	var errs []error
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
-		if err == nil {
-			return l
-		}
-		errs = append(errs, err)
-	}
-	ts.Check(errors.Join(errs...))
-	return nil
-}
-
 // cut NAME takes a practice upstream away; "! cut NAME" brings it back.
 func cut(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -174,9 +160,9 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 
 // free VAR puts an address into a variable on which nobody listens.
 func free(ts *testscript.TestScript, _ bool, args []string) {
-	l := listener(ts)
-	ts.Check(l.Close())
-	ts.Setenv(args[0], l.Addr().String())
+	port, err := peers.FreePort()
+	ts.Check(err)
+	ts.Setenv(args[0], fmt.Sprintf("127.0.0.1:%d", port))
 }
 
 // cert NAME makes NAME.pem and NAME.key, which prove 127.0.0.1.

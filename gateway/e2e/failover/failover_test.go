@@ -56,11 +56,7 @@ func stage(t *testing.T) *scene {
 	s.addr = fmt.Sprintf("127.0.0.1:%d", port)
 	fmt.Fprintf(&config, "hostname = \"gw.example.org\"\ndata_dir = %q\n[[listen]]\naddress = %q\n", filepath.Join(dir, "data"), s.addr)
 	for i, name := range s.names {
-		port, err := peers.FreePort() // stays ours while the upstream is away
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		l, err := peers.Listen()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,12 +213,17 @@ func blackHole(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
-	err = errors.Join(
-		syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}),
-		syscall.Listen(fd, 0),
-	)
-	if err != nil {
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	// The listener that was just closed lives on in a child that a test beside
+	// this one is starting, until it runs its own program.
+	here := &syscall.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}
+	deadline := time.Now().Add(5 * time.Second)
+	for err = syscall.Bind(fd, here); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); err = syscall.Bind(fd, here) {
+		time.Sleep(time.Millisecond)
+	}
+	if err = errors.Join(err, syscall.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {

@@ -105,6 +105,9 @@ func (p *process) ready(ctx context.Context, dial Dial, addr string, within time
 // those sits on it before the server does. Its namesake of UDP, which no server
 // here uses, stays with this process: that tells all tests which run beside this
 // one that the port is taken, also while its server is not there.
+//
+// Whether somebody listens is asked by connecting. A listener of our own, closed
+// again, would live on in any child that is between its fork and its exec.
 func FreePort() (int, error) {
 	for range 200 {
 		port := 10000 + rand.IntN(20000)
@@ -113,13 +116,25 @@ func FreePort() (int, error) {
 		if err != nil {
 			continue
 		}
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			_ = namesake.Close()
-			continue
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			go func() { _, _, _ = namesake.ReadFrom(nil) }() // else it would be collected
+			return port, nil
 		}
-		go func() { _, _, _ = namesake.ReadFrom(nil) }() // else it would be collected
-		return port, l.Close()
+		if err == nil {
+			_ = c.Close()
+		}
+		_ = namesake.Close()
 	}
 	return 0, errors.New("no free port on loopback between 10000 and 30000")
+}
+
+// Listen listens on a port of FreePort's, which stays this process's while the
+// listener is closed and opened again.
+func Listen() (net.Listener, error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 }
