@@ -117,8 +117,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 
 	late := time.AfterFunc(s.Limits.Drain, func() {
+		s.lobby.cut() // first: a commit that is told to end must find nobody to tell
 		cut()
-		s.lobby.cut()
 	})
 	defer late.Stop()
 	s.lobby.drain()
