@@ -167,8 +167,8 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 	if judged.Hold != "" {
 		s.Verdict = "hold"
 	}
-	after := suffer(judged.Fault)
-	if left := after.Until.Sub(now).Round(time.Second); left > 0 {
+	rests := health.RestsUntil(judged.Fault, now)
+	if left := rests.Sub(now).Round(time.Second); left > 0 {
 		s.Wait = left.Seconds()
 	}
 	if !judged.Fault.Until.IsZero() {
@@ -176,7 +176,7 @@ func explainAt(p dispatch.Policy, rules relay.Rules, at relay.Stage, r relay.Rep
 		s.Until = &until
 	}
 	s.Message = messageWords(s.Verdict, meaning.Scope, judged, p)
-	s.Upstream = upstreamWords(meaning, judged, after, now)
+	s.Upstream = upstreamWords(meaning, judged, rests, now)
 	return s
 }
 
@@ -193,15 +193,6 @@ func goesOn(at relay.Stage, r relay.Reply) bool {
 	default:
 		return false
 	}
-}
-
-// suffer is what a fault makes of an upstream that was well.
-func suffer(f health.Fault) health.Status {
-	m := health.New(health.Options{Targets: []health.Target{{Name: thisOne}}})
-	if p, ok := m.Start(thisOne, 1); ok {
-		p.Done(f)
-	}
-	return m.Status()[0]
 }
 
 // ProfileInfo is a profile as people see it.

@@ -54,10 +54,10 @@ func messageWords(verdict string, s relay.Scope, j dispatch.Judgement, p dispatc
 	return next + "; such a refusal does not count towards a bounce"
 }
 
-// upstreamWords says what becomes of an upstream that was well. after is how it
-// stands then.
-func upstreamWords(m relay.Meaning, j dispatch.Judgement, after health.Status, now time.Time) string {
-	wait := spell(after.Until.Sub(now).Round(time.Second))
+// upstreamWords says what becomes of an upstream that was well. rests is until
+// when it is left alone then, zero where a probe says that.
+func upstreamWords(m relay.Meaning, j dispatch.Judgement, rests, now time.Time) string {
+	wait := spell(rests.Sub(now).Round(time.Second))
 	alone := "it is left alone for " + wait
 	grows := ", and twice as long each time in a row; then one message tries it"
 	switch f := j.Fault; {
@@ -71,9 +71,9 @@ func upstreamWords(m relay.Meaning, j dispatch.Judgement, after health.Status, n
 		return "it stays in use"
 	case f.Kind == health.Message:
 		return "it stays in use, and is left alone for " + spell(5*time.Minute) + " when it says such to three messages in that time"
-	case after.Until.IsZero() && (f.Kind == health.Identity || f.Sign == health.Imposture):
+	case rests.IsZero() && (f.Kind == health.Identity || f.Sign == health.Imposture):
 		return "it gets no mail until a probe shows that it proves who it is"
-	case after.Until.IsZero():
+	case rests.IsZero():
 		return "it gets no mail until a probe shows that it answers as it should"
 	case f.Until.After(now):
 		return alone + ", as it asks; then one message tries it"

@@ -85,6 +85,16 @@ func (t tracker) observe(o observation, now time.Time, rise int) tracker {
 	return t
 }
 
+// RestsUntil is until when an upstream that was well is left alone after the only
+// delivery there ended with f; zero where that is for a probe to say, or never so.
+func RestsUntil(f Fault, now time.Time) time.Time {
+	t := tracker{Reach: unknown}.observe(observation{fault: f, underWay: 1}, now, 1)
+	if !t.Breaker.open(now) {
+		return time.Time{}
+	}
+	return t.Breaker.Until
+}
+
 // vainFrom is how many deliveries in a row must fail where a probe had passed,
 // until it is believed that probes show nothing: then the breaker keeps the next
 // one away, which else would follow each probe.
