@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,8 +55,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "upstream": upstreamCmd, "fill": fill, "ready": ready, "mail": mailCmd,
-			"await": await, "signal": signalCmd, "cut": cut, "taken": taken, "cert": cert,
-			"free": free,
+			"await": await, "until": until, "signal": signalCmd, "cut": cut, "taken": taken,
+			"cert": cert, "free": free, "tmpdir": tmpdir,
 		},
 	})
 }
@@ -140,13 +142,24 @@ func upstreamCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// cut NAME takes a practice upstream away; "! cut NAME" brings it back.
+// cut NAME takes a practice upstream away, and waits until connections are
+// refused: a listener of this process lives on, closed, in every child that is
+// between its fork and its exec, and takes them there.
 func cut(ts *testscript.TestScript, neg bool, args []string) {
-	if neg {
-		ts.Check(sinks(ts)[args[0]].Restore())
-		return
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: cut NAME")
 	}
 	sinks(ts)[args[0]].Cut()
+	ts.Check(eventually(func() error {
+		c, err := net.Dial("tcp", ts.Getenv(args[0]))
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		if err == nil {
+			err = c.Close()
+		}
+		return cmp.Or(err, fmt.Errorf("%s still answers", args[0]))
+	}))
 }
 
 // taken NAME N says how many messages a practice upstream must have taken.
@@ -163,6 +176,15 @@ func free(ts *testscript.TestScript, _ bool, args []string) {
 	port, err := peers.FreePort()
 	ts.Check(err)
 	ts.Setenv(args[0], fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// tmpdir makes a folder with a short path for temporary files, since a socket's
+// path is short: the script's own folder is deep already.
+func tmpdir(ts *testscript.TestScript, _ bool, _ []string) {
+	dir, err := os.MkdirTemp("", "s")
+	ts.Check(err)
+	ts.Defer(func() { _ = os.RemoveAll(dir) })
+	ts.Setenv("TMPDIR", dir)
 }
 
 // cert NAME makes NAME.pem and NAME.key, which prove 127.0.0.1.
@@ -238,16 +260,41 @@ func mailCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], id.String())
 }
 
-// await ID STATE waits until a message is in a state and was tried: queued
-// means that no pass has it.
+// await ID STATE [N] waits until a message is in a state and was tried N times,
+// once if that is left out: queued means that no pass has it.
 func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: await ID STATE [N]")
+	}
 	c := scriptClient(ts)
 	id, err := queue.ParseID(args[0])
 	ts.Check(err)
+	tries := 1
+	if len(args) > 2 {
+		tries, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
 	ts.Check(eventually(func() error {
 		m, err := one(context.Background(), c, id)
-		if err == nil && (string(m.State) != args[1] || len(m.Attempts) == 0) {
+		if err == nil && (string(m.State) != args[1] || len(m.Attempts) < tries) {
 			err = fmt.Errorf("%s is %s after %d attempts", id, m.State, len(m.Attempts))
+		}
+		return err
+	}))
+}
+
+// until REGEXP PROGRAM ARG… runs a command again and again until its output
+// matches, for what a gateway comes to know by itself.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARG…")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	ts.Check(eventually(func() error {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && !want.MatchString(ts.ReadFile("stdout")) {
+			err = fmt.Errorf("no match for %q", args[0])
 		}
 		return err
 	}))
