@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -58,33 +59,40 @@ func (u *actor) standing() string {
 }
 
 // newStage builds it all; only what listens is running.
-func (a *app) newStage() (s *stage, err error) {
-	s = &stage{app: a, began: time.Now()}
-	if s.dir, err = os.MkdirTemp("", "mailroam-demo-"); err != nil {
-		return nil, &failure{code: exCantCreate, what: err, next: "name another folder: TMPDIR=FOLDER " + a.program + " demo"}
+func (a *app) newStage() (*stage, error) {
+	s := &stage{app: a, began: time.Now()}
+	if err := s.build(); err != nil {
+		s.remove()
+		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			s.remove()
-		}
-	}()
+	return s, nil
+}
+
+func (s *stage) build() (err error) {
+	elsewhere := "name another folder: TMPDIR=FOLDER " + s.app.program + " demo"
+	if s.dir, err = os.MkdirTemp("", "mailroam-demo-"); err != nil {
+		return &failure{code: exCantCreate, what: err, next: elsewhere}
+	}
 	for _, name := range []string{"first", "second"} {
 		u, err := s.newActor(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.upstreams = append(s.upstreams, u)
 	}
 	if s.log, err = os.Create(filepath.Join(s.dir, "mailroam.log")); err != nil {
-		return nil, err
+		return err
 	}
 	cfg, err := s.writeConfig()
+	if problems, ok := errors.AsType[gateway.Problems](err); ok { // of what we write only the folder is not ours
+		return &failure{code: exCantCreate, what: fmt.Errorf("%s %s", problems[0].Key, problems[0].What), next: elsewhere}
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.client = admin.NewClient(admin.SocketPath(cfg.DataDir))
 	s.gateway, err = gateway.New(cfg, buildVersion(), newLogger(s.log, cfg.Log))
-	return s, err
+	return err
 }
 
 func (s *stage) newActor(name string) (*actor, error) {
