@@ -59,8 +59,6 @@ func TestWebhookIsParticular(t *testing.T) {
 		http.Redirect(w, r, stranger.URL+"/hunter2", http.StatusPermanentRedirect)
 	}))
 	defer elsewhere.Close()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
 	for name, tt := range map[string]struct {
 		url       string
 		transport http.RoundTripper
@@ -68,7 +66,7 @@ func TestWebhookIsParticular(t *testing.T) {
 	}{
 		"a certificate nobody knows": {stranger.URL, nil, "certificate"},
 		"another server":             {elsewhere.URL, stranger.Client().Transport, "sends us elsewhere"},
-		"nobody":                     {gone.URL, nil, "refused"},
+		"nobody":                     {"http://127.0.0.1:1", nil, "refused"},
 		"no URL":                     {"https://exa\x7fmple", nil, "cannot be used"},
 	} {
 		t.Run(name, func(t *testing.T) {
