@@ -116,7 +116,8 @@ func (s *stage) newActor(name string) (*actor, error) {
 // commands can be pointed at this gateway.
 func (s *stage) writeConfig() (*gateway.Config, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "data_dir = %q\n\n[[listen]]\naddress = %q\n", filepath.Join(s.dir, "data"), demoAddress())
+	// Any free port: the usual one is for a gateway in earnest, or another demo.
+	fmt.Fprintf(&b, "data_dir = %q\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n", filepath.Join(s.dir, "data"))
 	for _, u := range s.upstreams {
 		fmt.Fprintf(&b, "\n[[upstream]]\nname = %q\nurls = [\"smtp+insecure://%s\"]\n", u.name, u.listener.Addr())
 	}
@@ -125,17 +126,6 @@ func (s *stage) writeConfig() (*gateway.Config, error) {
 		return nil, err
 	}
 	return gateway.Load(s.config)
-}
-
-// demoAddress is the usual port if it is free, else any.
-func demoAddress() string {
-	const usual = "127.0.0.1:2525"
-	l, err := net.Listen("tcp", usual)
-	if err != nil {
-		return "127.0.0.1:0"
-	}
-	_ = l.Close()
-	return usual
 }
 
 // address is where the gateway takes mail, once it does.
