@@ -10,11 +10,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// told makes an Alerter that posts to url.
+// told makes an Alerter that posts to url. It has time: a busy machine needs more
+// than ten seconds to read all roots of the system.
 func told(url string, o Options) *Alerter {
-	return New(o, Settings{Webhook: func(context.Context) (string, error) { return url, nil }})
+	a := New(o, Settings{Webhook: func(context.Context) (string, error) { return url, nil }})
+	a.client.Timeout = 5 * time.Minute
+	return a
 }
 
 func TestWebhookGetsJSON(t *testing.T) {
