@@ -123,7 +123,11 @@ func (a *app) facts(m queue.Message, hold time.Duration, now time.Time) *table {
 		if r.Upstream == m.InDoubt() && r.Answer.Code == 0 {
 			continue // it refused nothing, and is asked at the next try
 		}
-		fact("refused", fmt.Sprintf("by %s until %s: %s", safe(r.Upstream), clock(r.Until, now), reply(r.Answer.Code, r.Answer.Enhanced, r.Answer.Text)))
+		by := "by " + safe(r.Upstream)
+		if m.State != queue.Done { // what is done is asked for no more
+			by += " until " + clock(r.Until, now)
+		}
+		fact("refused", by+": "+reply(r.Answer.Code, r.Answer.Enhanced, r.Answer.Text))
 	}
 	return t
 }

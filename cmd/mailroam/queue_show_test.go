@@ -90,6 +90,15 @@ func TestShowSaysNothingUntrue(t *testing.T) {
 			},
 			[]string{"refused"},
 		},
+		{
+			"who refused what another one took is asked for it no more",
+			queue.Message{
+				State: queue.Done, Ended: now,
+				Refusals:   []queue.Refusal{{Upstream: "work", Until: now.Add(time.Hour), Perm: true, Answer: queue.Answer{Upstream: "work", Text: "relays nothing for this sender: 550 not you"}}},
+				Recipients: []queue.Recipient{{Address: "bob@example.net", State: queue.Delivered, Last: queue.Answer{Upstream: "home", Code: 250}}},
+			},
+			[]string{"until"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer

@@ -276,6 +276,61 @@ func TestManyBarredOfOneSender(t *testing.T) {
 	})
 }
 
+// TestNoticeOfUnasked: mail that nobody is asked to take, since all refuse its
+// sender, is said to be refused and by whom, not that nobody could be reached.
+func TestNoticeOfUnasked(t *testing.T) {
+	live(t, both, func(w *world) {
+		for _, n := range both {
+			w.peers[n].plays(onlyFrom("ann@example.com", notYou))
+		}
+		w.submit("ann@example.com", "bob@example.net")
+		w.pass(time.Second)
+		second := w.submit("ann@example.com", "cy@example.net")
+		w.pass(time.Second)
+		if m := w.get(second); len(m.Attempts) > 0 || m.Barred == 0 {
+			t.Fatalf("it was to be barred by what is known: %+v", m)
+		}
+		w.do(queue.OpFail)
+		w.pass(time.Second)
+		told := 0
+		for _, p := range w.peers {
+			for _, b := range p.bodies {
+				if !strings.Contains(b, "cy@example.net") {
+					continue
+				}
+				told++
+				b = strings.NewReplacer("=\r\n", "", "=\n", "").Replace(b) // quoted-printable
+				for _, n := range both {
+					if !strings.Contains(b, n+" could not be used: relays nothing for this sender: 550 5.7.1 not your sender address") {
+						t.Errorf("what %s said is missing:\n%s", n, b)
+					}
+				}
+				if delayed := strings.Contains(b, "Action: delayed"); strings.Contains(b, "reached") || strings.Contains(b, "Status: 4.4.1") ||
+					delayed && !strings.Contains(b, "does not let you send with this sender address") {
+					t.Errorf("the reason is another:\n%s", b)
+				}
+			}
+		}
+		if told != 2 {
+			t.Errorf("%d notices, want of delay and of failure", told)
+		}
+	})
+}
+
+// TestDoneIsNotBarred: a message that one refused and another took is barred by
+// nobody, and what it keeps of the refusal is as it was judged.
+func TestDoneIsNotBarred(t *testing.T) {
+	live(t, both, func(w *world) {
+		w.peers["a"].plays(says(relay.Rcpt, 450, "4.7.1", "greylisted"))
+		id := w.submit("ann@example.com", "bob@example.net")
+		w.pass(time.Second)
+		m := w.wantState(id, queue.Done)
+		if len(m.Refusals) != 1 || !m.Refusals[0].Until.Before(m.Ended.Add(barredAgain)) {
+			t.Errorf("refusals %+v", m.Refusals)
+		}
+	})
+}
+
 // TestWarn: a delay is told of once, by the clock, but not to who was offline and
 // will be served within minutes.
 func TestWarn(t *testing.T) {

@@ -205,12 +205,14 @@ func (l *leg) charge(j *Judgement, now time.Time) health.Fault {
 	case j.Accepted:
 		l.d.senders.accept(u, from)
 	case j.Sender:
-		many := l.d.senders.refuse(u, from, j.Attempts[0].Text, now)
+		a := j.Attempts[0]
+		said := queue.Answer{Code: a.Code, Enhanced: a.Enhanced, Text: a.Text}.String()
+		many := l.d.senders.refuse(u, from, said, now)
 		for i := range j.Refusals { // asking before that would find the sender blocked
 			j.Refusals[i].Until = latest(j.Refusals[i].Until, l.d.senders.until(u, from, now).UTC())
 		}
 		if many && j.Fault.OK() { // the likeliest reason for that is where we are
-			return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + j.Attempts[0].Text}
+			return health.Fault{Kind: health.Place, Reason: "relays for none of several senders: " + said}
 		}
 	}
 	return j.Fault

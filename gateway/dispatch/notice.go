@@ -22,7 +22,7 @@ func (t *trip) notices(ctx context.Context, now Now) {
 	m.Recipients = slices.Clone(m.Recipients)
 	m.Record(t.o.Rcpts)
 	m.Attempts = slices.Concat(m.Attempts, t.o.Attempts)
-	m.Online, m.Barred = max(m.Online, t.o.Online), t.o.Barred
+	m.Online, m.Barred, m.Refusals = max(m.Online, t.o.Online), t.o.Barred, t.o.Refusals
 	about := topics(&m, t.o, t.relayed)
 	if len(about) == 0 {
 		return
@@ -49,10 +49,10 @@ func topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]que
 		return nil
 	}
 	about := map[dsn.Kind][]queue.Recipient{}
-	add := func(k dsn.Kind, i int) { about[k] = append(about[k], m.Recipients[i]) }
+	add := func(k dsn.Kind, i int) { about[k] = append(about[k], withUnasked(m, m.Recipients[i])) }
 	for _, r := range o.Rcpts {
 		if rc := m.Recipients[r.Index]; (rc.State == queue.Failed || rc.State == queue.Expired) && rc.Notify.Wants(queue.NotifyFailure) {
-			about[dsn.Failed] = append(about[dsn.Failed], onceInDoubt(m, r.Index))
+			about[dsn.Failed] = append(about[dsn.Failed], withUnasked(m, onceInDoubt(m, r.Index)))
 		}
 	}
 	for _, i := range relayed {
@@ -74,6 +74,21 @@ func onceInDoubt(m *queue.Message, i int) queue.Recipient {
 	for _, a := range m.Attempts {
 		if a.Verdict == string(relay.InDoubt) && (a.Rcpts == nil || slices.Contains(a.Rcpts, i)) && !strings.Contains(r.Last.Text, mayHave(a.Upstream)) {
 			r.Last.Text += mayHave(a.Upstream)
+		}
+	}
+	return r
+}
+
+// withUnasked adds to what was said about a recipient why others were not even
+// asked: its sender is to hear of every upstream.
+func withUnasked(m *queue.Message, r queue.Recipient) queue.Recipient {
+	for _, f := range m.Refusals {
+		if !unasked(f) || slices.ContainsFunc(r.Said, func(a queue.Answer) bool { return a.Upstream == f.Upstream }) {
+			continue
+		}
+		r.Said = append(slices.Clone(r.Said), f.Answer)
+		if r.Last.String() == "" {
+			r.Last = f.Answer
 		}
 	}
 	return r

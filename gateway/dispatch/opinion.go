@@ -42,7 +42,7 @@ func (p Policy) opinion(m *queue.Message, i int, said []queue.Answer, refusals [
 		}
 	}
 	for _, r := range refusals {
-		if r.Perm && r.Answer.Code == 0 && slices.Contains(carriers, r.Upstream) {
+		if unasked(r) && slices.Contains(carriers, r.Upstream) {
 			o.blocked++
 		}
 	}
@@ -93,9 +93,9 @@ func (p Policy) barred(m *queue.Message, refusals []queue.Refusal) bool {
 	return slices.ContainsFunc(m.Pending(), func(i int) bool { return p.barredFor(m, i, refusals) })
 }
 
-// barredForAll says so of each of its pending recipients.
+// barredForAll says so of each of its pending recipients, of which there are some.
 func (p Policy) barredForAll(m *queue.Message, refusals []queue.Refusal) bool {
-	return !slices.ContainsFunc(m.Pending(), func(i int) bool { return !p.barredFor(m, i, refusals) })
+	return len(m.Pending()) > 0 && !slices.ContainsFunc(m.Pending(), func(i int) bool { return !p.barredFor(m, i, refusals) })
 }
 
 func (p Policy) barredFor(m *queue.Message, i int, refusals []queue.Refusal) bool {

@@ -98,14 +98,14 @@ func (t *trip) left(now time.Time) []string {
 // Who is in doubt there asks all the same, and so does who would go back to its
 // sender else: not without having been refused itself.
 func (t *trip) blocked(upstream string, now time.Time) bool {
-	until := t.d.senders.until(upstream, t.m.ReversePath, now)
-	if until.IsZero() || slices.ContainsFunc(t.rcpts(upstream, now), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
+	b, known := t.d.senders.now(upstream, t.m.ReversePath, now)
+	if !known || slices.ContainsFunc(t.rcpts(upstream, now), func(i int) bool { return t.m.Recipients[i].Doubt != nil }) {
 		return false
 	}
 	if t.m.Barred != 0 && t.d.Health.Odometer()-t.m.Barred >= t.config.PolicyHold {
 		return false
 	}
-	t.refused(queue.Refusal{Upstream: upstream, Until: until.UTC(), Perm: true, Place: true, Answer: queue.Answer{Upstream: upstream, Text: "relays nothing for this sender"}})
+	t.refused(queue.Refusal{Upstream: upstream, Until: b.until.UTC(), Perm: true, Place: true, Answer: b.answer(upstream)})
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"mailroam/gateway/relay"
 	"mailroam/queue"
 )
 
@@ -66,11 +67,29 @@ func (s senders) accept(upstream, reversePath string) { delete(s, at(upstream, r
 
 // until is when the sender may be tried there again; zero: now.
 func (s senders) until(upstream, reversePath string, now time.Time) time.Time {
-	if b := s[at(upstream, reversePath)]; b.until.After(now) {
-		return b.until
-	}
-	return time.Time{}
+	b, _ := s.now(upstream, reversePath, now)
+	return b.until
 }
+
+// now is what keeps the sender from being tried there at the moment.
+func (s senders) now(upstream, reversePath string, now time.Time) (b block, known bool) {
+	if b := s[at(upstream, reversePath)]; b.until.After(now) {
+		return b, true
+	}
+	return block{}, false
+}
+
+// answer stands for that of the upstream to a message that it is not asked for.
+// It has no code, for to this one nothing was answered.
+func (b block) answer(upstream string) queue.Answer {
+	return queue.Answer{
+		Upstream: upstream, Enhanced: "5.7.1", Scope: string(relay.ScopeSender), Text: "relays nothing for this sender: " + b.why, At: b.at.UTC(),
+	}
+}
+
+// unasked says that an upstream was not asked for what it had said to another
+// message of this sender.
+func unasked(r queue.Refusal) bool { return r.Perm && r.Answer.Code == 0 }
 
 // Block says that an upstream relays nothing for a sender, as far as is known.
 type Block struct {
