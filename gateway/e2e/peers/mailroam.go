@@ -89,8 +89,9 @@ func (m *Mailroam) Log() string {
 	return string(b)
 }
 
-// Close ends the gateway by SIGTERM, which has 10 s for what is being sent.
-func (m *Mailroam) Close() error { return m.close(30 * time.Second) }
+// Close ends the gateway by SIGTERM, which has 10 s for what is being sent, and a
+// minute for the answer to a dot.
+func (m *Mailroam) Close() error { return m.close(75 * time.Second) }
 
 // Kill ends the gateway by SIGKILL, at once. The log then holds all that it
 // wrote.
