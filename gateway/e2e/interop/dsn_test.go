@@ -101,7 +101,7 @@ func TestNoticesNobodyAskedFor(t *testing.T) {
 			asksFor(t, gw, nil, []string{"NOTIFY=NEVER"}, names[0]+"@example.net", "nobody-here@example.net", names[1]+"@example.net")
 			r.mail.await(t, names[1])
 			// A notice would have come into the queue with the end of the message.
-			for deadline := time.Now().Add(time.Minute); strings.TrimSpace(gw.says(t, "queue", "list", "--json")) != "[]"; {
+			for deadline := time.Now().Add(time.Minute); strings.TrimSpace(gw.says(t, "queue", "list", "--json")) != "[]"; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal(gw.says(t, "queue", "list"))
 				}

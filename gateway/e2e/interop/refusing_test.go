@@ -184,7 +184,7 @@ type record struct {
 // what a server has taken is settled a moment later.
 func (f *failing) to(t *testing.T, address string) record {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		for _, state := range []string{"done", "queued", "held"} {
 			var all []record
 			out := f.says(t, "queue", "show", "--json", "--to", address, "--state", state)

@@ -56,7 +56,8 @@ func (p *tap) relay(client net.Conn) {
 	p.mu.Unlock()
 	var up sync.WaitGroup
 	up.Go(func() {
-		_, _ = io.Copy(io.MultiWriter(server, &lockedWriter{&p.mu, kept}), client)
+		// Kept before it is passed on: what the client has an answer to is there.
+		_, _ = io.Copy(io.MultiWriter(&lockedWriter{&p.mu, kept}, server), client)
 		_ = server.(*net.TCPConn).CloseWrite()
 	})
 	_, _ = io.Copy(client, server)
