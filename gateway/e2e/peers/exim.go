@@ -46,20 +46,44 @@ func UnpackExim(ctx context.Context, dir string) (string, error) {
 	}
 	bin := filepath.Join(dir, "usr", "sbin", "exim4")
 	if _, err := os.Stat(bin); err != nil {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", err
-		}
-		script := `set -e; apt-get download exim4-daemon-light; dpkg -x exim4-daemon-light_*.deb .; rm exim4-daemon-light_*.deb`
-		cmd := exec.CommandContext(ctx, "sh", "-c", script)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("fetching exim4-daemon-light with apt-get: %w: %s", err, out)
+		if err := fetchExim(ctx, dir); err != nil {
+			return "", fmt.Errorf("fetching exim4-daemon-light with apt-get: %w", err)
 		}
 	}
 	if out, err := exec.CommandContext(ctx, "ldd", bin).CombinedOutput(); err != nil || strings.Contains(string(out), "not found") {
 		return "", fmt.Errorf("exim lacks a library: %s", out)
 	}
 	return bin, nil
+}
+
+// fetchExim unpacks the package beside dir and then puts it there whole: half of
+// one would be taken for an Exim by the next run. Mirrors are asked again, as one
+// that does not answer now may do so in a minute.
+func fetchExim(ctx context.Context, dir string) error {
+	cache := filepath.Dir(dir)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(cache, "exim-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	const script = `set -e
+for wait in 5 15 45 0; do
+	apt-get -q -o Acquire::Retries=3 download exim4-daemon-light && break
+	sleep $wait
+done
+dpkg -x exim4-daemon-light_*.deb unpacked`
+	cmd := exec.CommandContext(ctx, "sh", "-c", script)
+	cmd.Dir = tmp
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(tmp, "unpacked"), dir)
 }
 
 // StartExim runs an Exim in the foreground. Debian's binary wants the user
@@ -82,8 +106,10 @@ func StartExim(ctx context.Context, cfg EximConfig) (*Exim, error) {
 	if e.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := e.ready(ctx, nil, fmt.Sprintf("127.0.0.1:%d", cfg.Port), time.Minute); err != nil {
-		return nil, errors.Join(err, e.Close(), errors.New(e.Log()))
+	for _, port := range []int{cfg.Port, cfg.PortTLS} {
+		if err := e.ready(ctx, nil, fmt.Sprintf("127.0.0.1:%d", port), time.Minute); err != nil {
+			return nil, errors.Join(err, e.Close(), errors.New(e.Log()))
+		}
 	}
 	return e, nil
 }

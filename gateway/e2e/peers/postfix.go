@@ -25,7 +25,8 @@ type PostfixConfig struct {
 	Main map[string]string
 	// Users may log in by SASL, name to password.
 	Users map[string]string
-	// Listen are the smtpd services, the first of which Start waits for.
+	// Listen are the smtpd services. The master opens them in this order, so Start
+	// waits for the last.
 	Listen []PostfixListener
 	// Wrap is a command that runs the master, such as strace; none by default.
 	Wrap []string
@@ -84,7 +85,7 @@ func StartPostfix(ctx context.Context, cfg PostfixConfig) (*Postfix, error) {
 	if p.process, err = start(cmd); err != nil {
 		return nil, err
 	}
-	if err := p.ready(ctx, cfg.Dial, cfg.Listen[0].addr(), time.Minute); err != nil {
+	if err := p.ready(ctx, cfg.Dial, cfg.Listen[len(cfg.Listen)-1].addr(), time.Minute); err != nil {
 		return nil, errors.Join(err, p.Close(), errors.New(p.Log()))
 	}
 	return p, nil
