@@ -10,6 +10,7 @@ import (
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,10 @@ var binary string
 
 func TestMain(m *testing.M) { os.Exit(peers.WithMailroam(m, &binary)) }
 
+// hedge is health.hedge as it is by default: what it costs a message, at least, to
+// ask an upstream that is silent.
+const hedge = 2 * time.Second
+
 // scene is a gateway with two upstreams.
 type scene struct {
 	t       *testing.T
@@ -33,6 +38,7 @@ type scene struct {
 	sinks   []*sink.Server
 	addrs   []string
 	arrived chan arrival
+	sent    int // by submit
 }
 
 type arrival struct {
@@ -103,7 +109,22 @@ func (s *scene) submit(subject string) (accepted time.Time) {
 	if err := smtp.SendMail(s.addr, nil, "ann@example.com", []string{"bob@example.net"}, []byte(body)); err != nil {
 		s.t.Fatal(err)
 	}
+	s.sent++
 	return time.Now()
+}
+
+// settled waits until the gateway has written down that all was delivered: who
+// cuts an upstream before loses the answer to what has just arrived.
+func (s *scene) settled() {
+	s.t.Helper()
+	s.waitLog("msg=delivered ", s.sent)
+}
+
+// median of an odd number of times: one moment in which this machine stood still
+// is no fault of the gateway's.
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 func (s *scene) next(within time.Duration) arrival {
@@ -119,12 +140,30 @@ func (s *scene) next(within time.Duration) arrival {
 
 func TestFirstRefuses(t *testing.T) {
 	s := stage(t)
-	s.sinks[0].Cut()
-	at := s.submit("one")
-	a := s.next(5 * time.Second)
-	t.Logf("at the %s after %v", s.names[a.at], a.when.Sub(at))
-	if a.at != 1 || a.when.Sub(at) > time.Second {
-		t.Errorf("the message was at the %s after %v, want the second within 1 s", s.names[a.at], a.when.Sub(at))
+	var waits []time.Duration
+	for n := range 3 {
+		s.sinks[0].Cut()
+		at := s.submit(fmt.Sprint("refused ", n))
+		a := s.next(30 * time.Second)
+		if a.at != 1 {
+			t.Fatalf("%q was at the %s, which is dead", a.id, s.names[a.at])
+		}
+		waits = append(waits, a.when.Sub(at))
+		if err := s.sinks[0].Restore(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); a.at != 0; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the first is back, and gets no mail")
+			}
+			s.submit("is it back")
+			a = s.next(30 * time.Second)
+		}
+		s.settled()
+	}
+	t.Logf("at the second after %v", waits)
+	if m := median(waits); m > time.Second {
+		t.Errorf("messages were at the second after %v, want within 1 s", waits)
 	}
 }
 
@@ -151,52 +190,65 @@ func TestFirstIsABlackHole(t *testing.T) {
 // oneWait: the discovery costs one wait, the next 200 messages cost nothing.
 func (s *scene) oneWait(t *testing.T) {
 	at := s.submit("discovers")
-	a := s.next(25 * time.Second)
+	a := s.next(60 * time.Second)
 	t.Logf("the first message is at the %s after %v", s.names[a.at], a.when.Sub(at).Round(time.Millisecond))
 	if a.at != 1 || a.when.Sub(at) > 20*time.Second {
 		t.Errorf("the first message was at the %s after %v, want the second within 20 s", s.names[a.at], a.when.Sub(at))
 	}
-	at = time.Now()
-	for n := range 200 {
-		s.submit(fmt.Sprint("batch ", n))
+	const batch = 200
+	accepted := map[string]time.Time{}
+	for n := range batch {
+		id := fmt.Sprint("batch ", n)
+		accepted[id] = s.submit(id)
 	}
-	var last arrival
-	for range 200 {
-		if last = s.next(10 * time.Second); last.at != 1 {
-			t.Errorf("%q went to the %s", last.id, s.names[last.at])
+	var waited []time.Duration // each for itself: how fast mail is accepted is the disk's matter
+	for range batch {
+		a := s.next(60 * time.Second)
+		if a.at != 1 {
+			t.Errorf("%q went to the %s", a.id, s.names[a.at])
 		}
+		waited = append(waited, a.when.Sub(accepted[a.id]))
 	}
-	t.Logf("200 more messages took %v", last.when.Sub(at).Round(time.Millisecond))
-	if took := last.when.Sub(at); took > 10*time.Second {
-		t.Errorf("200 more messages took %v: they waited for the dead upstream, too", took)
+	slices.Sort(waited)
+	t.Logf("of %d more messages half waited %v at most, nine in ten %v, all %v", batch, waited[batch/2], waited[batch*9/10], waited[batch-1])
+	if waited[batch*9/10] > hedge {
+		t.Errorf("%d more messages waited %v: for the dead upstream, too", batch, waited)
 	}
 }
 
 // TestReturnAfterBothWereGone: waiting mail leaves within two seconds of the
-// return of one of them.
+// return of one of them. A slow disk gets as long again as it took to accept it.
 func TestReturnAfterBothWereGone(t *testing.T) {
 	s := stage(t)
 	s.sinks[0].Cut()
-	s.sinks[1].Cut()
-	for n := range 20 {
-		s.submit(fmt.Sprint("waits ", n))
+	var waits, late []time.Duration
+	for n, outage := range []time.Duration{20 * time.Second, 10 * time.Second, 10 * time.Second} {
+		s.sinks[1].Cut()
+		began := time.Now()
+		for m := range 20 {
+			s.submit(fmt.Sprint("waits ", n, m))
+		}
+		accepting := time.Since(began)
+		select {
+		case a := <-s.arrived:
+			t.Fatalf("%q arrived at a dead upstream", a.id)
+		case <-time.After(outage):
+		}
+		if err := s.sinks[1].Restore(); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Now()
+		var last arrival
+		for range 20 {
+			last = s.next(30 * time.Second)
+		}
+		wait := last.when.Sub(back)
+		waits, late = append(waits, wait), append(late, wait-accepting)
+		s.settled()
 	}
-	select {
-	case a := <-s.arrived:
-		t.Fatalf("%q arrived at a dead upstream", a.id)
-	case <-time.After(20 * time.Second): // the outage itself
-	}
-	if err := s.sinks[1].Restore(); err != nil {
-		t.Fatal(err)
-	}
-	back := time.Now()
-	var last arrival
-	for range 20 {
-		last = s.next(5 * time.Second)
-	}
-	t.Logf("the last of 20 arrived %v after the return", last.when.Sub(back).Round(time.Millisecond))
-	if took := last.when.Sub(back); took > 2*time.Second {
-		t.Errorf("waiting mail left %v after the return, want 2 s at most", took)
+	t.Logf("the last of 20 arrived %v after the return", waits)
+	if median(late) > 2*time.Second {
+		t.Errorf("waiting mail left %v after the return, want 2 s at most", waits)
 	}
 }
 
@@ -219,7 +271,7 @@ func blackHole(t *testing.T, addr string) {
 	// The listener that was just closed lives on in a child that a test beside
 	// this one is starting, until it runs its own program.
 	here := &syscall.SockaddrInet4{Port: tcp.Port, Addr: [4]byte(tcp.IP.To4())}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for err = syscall.Bind(fd, here); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); err = syscall.Bind(fd, here) {
 		time.Sleep(time.Millisecond)
 	}
@@ -227,7 +279,7 @@ func blackHole(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		c, err := net.DialTimeout("tcp", addr, 300*time.Millisecond)
+		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err != nil {
 			return // full: this one was not answered
 		}
