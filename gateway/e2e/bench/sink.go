@@ -7,11 +7,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailroam/gateway/e2e/peers"
 )
 
 // sink takes mail as fast as it comes and notes when each message's final dot
@@ -42,8 +45,13 @@ type arrivals struct {
 }
 
 func newSink() (*sink, error) {
-	s := &sink{conns: make(map[net.Conn]struct{})}
-	s.addr = "127.0.0.1:0"
+	// Below the range of outgoing connections: one of the loader's must not sit on
+	// the port when the sink comes back.
+	port, err := peers.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{addr: fmt.Sprintf("127.0.0.1:%d", port), conns: make(map[net.Conn]struct{})}
 	return s, s.up()
 }
 
@@ -74,7 +82,6 @@ func (s *sink) up() error {
 	if err != nil {
 		return err
 	}
-	s.addr = l.Addr().String()
 	s.serve(l)
 	return nil
 }

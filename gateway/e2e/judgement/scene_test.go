@@ -48,8 +48,7 @@ type scene struct {
 
 var ordinals = []string{"first", "second", "third"}
 
-// stage starts the upstreams and a gateway with these lines for its queue, and
-// waits until all upstreams are known.
+// stage starts the upstreams and a gateway with these lines for its queue.
 func stage(t *testing.T, queue string, upstreams ...*upstream) *scene {
 	t.Helper()
 	t.Parallel() // these tests wait more than they work

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -266,6 +267,7 @@ func TestMemoryOfIdleClients(t *testing.T) {
 // that much to spare.
 func TestGrowthSeesAnAllocation(t *testing.T) {
 	const size = 32 * mib
+	debug.FreeOSMemory() // what the tests before have left must not go meanwhile
 	grown := growth(t, os.Getpid(), func() {
 		b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 		if err != nil {
