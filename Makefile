@@ -7,7 +7,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.10.0
 FUZZTIME    ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check race fuzz interop torture lab bench clean
+.PHONY: help build run test check tools race fuzz interop torture lab bench clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ check: ## vet, staticcheck, gofumpt and the import rules
 	@files=$$($(GO) run $(GOFUMPT) -l cmd gateway health queue) || exit 1; \
 	if [ -n "$$files" ]; then echo "not in gofumpt's style:"; echo "$$files"; exit 1; fi
 	$(GO) test -count=1 ./gateway/e2e/rooms
+
+tools: ## fetch what check runs
+	$(GO) run $(STATICCHECK) -version
+	$(GO) run $(GOFUMPT) -version
 
 race: ## the tests three times over, shuffled, with the race detector
 	$(GO) test -race -count=3 -shuffle=on -timeout 30m ./...
