@@ -63,6 +63,7 @@ func (l *lab) start(t *testing.T, tables ...string) *gateway {
 		t.Fatal(err)
 	}
 	g := &gateway{Mailroam: m, t: t, lab: l, conf: filepath.Join(dir, "config.toml"), ids: map[string]string{}}
+	l.running = g
 	t.Cleanup(func() {
 		if err := g.end(); err != nil {
 			t.Error(err)
@@ -79,7 +80,7 @@ func (g *gateway) end() error {
 	if g.ended {
 		return nil
 	}
-	g.ended = true
+	g.ended, g.lab.running = true, nil
 	return g.Close()
 }
 
@@ -221,6 +222,15 @@ func (g *gateway) waitUp(names ...string) {
 	if !ok {
 		g.t.Fatalf("not all of %v were up within 30 s: %+v", names, g.status())
 	}
+}
+
+// keep sends a message, whose session is kept.
+func (g *gateway) keep() {
+	g.t.Helper()
+	if g.lab.mail.wait(g.submit(1, 1, 1000), 20*time.Second) > 0 {
+		g.t.Fatal("not even the first message arrived")
+	}
+	g.lab.settled(g.t)
 }
 
 // probe runs `mailroam probe` on the laptop.

@@ -10,6 +10,8 @@ import (
 	"maps"
 	"net/netip"
 	"sync/atomic"
+	"testing"
+	"time"
 
 	"mailroam/gateway/e2e/peers"
 )
@@ -29,6 +31,7 @@ type lab struct {
 	home, twin, cafe, hotel, broken6, guest, office *network
 
 	lines    []*line
+	running  *gateway     // nil: none; two would need two doors
 	gateways atomic.Int32 // so far, for the names of their folders
 	tokens   atomic.Int64 // so far: every message of a run is another one
 }
@@ -129,6 +132,20 @@ func (l *lab) seen() (found int, whole bool) {
 		found, whole = found+f, whole && w
 	}
 	return found, whole
+}
+
+// settled waits until nothing is under way. A message can be in the inbox before
+// the gateway has read that it was taken: who walks off or cuts a line then has
+// it in doubt, and it comes again. And what a Postfix has taken may not be in the
+// inbox yet.
+func (l *lab) settled(t *testing.T) {
+	t.Helper()
+	if g := l.running; g != nil {
+		if _, ok := g.until(30*time.Second, func(s status) bool { return s.Queue.Queued+s.Queue.Leased == 0 }); !ok {
+			t.Errorf("what has arrived is not settled within 30 s: %+v", g.status().Queue)
+		}
+	}
+	must(t, errors.Join(l.a.drained(), l.b.drained()))
 }
 
 func (l *lab) close() error {

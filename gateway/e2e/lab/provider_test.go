@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -25,6 +26,7 @@ type provider struct {
 	netns
 	name     string
 	postfix  *peers.Postfix
+	spool    string // of postfix
 	practice *sink.Server
 	pace     *pace // at which practice reads
 	addrs    map[string][]netip.Addr
@@ -75,8 +77,10 @@ func (p *provider) startPostfix(ctx context.Context, dir, cert, key string, mail
 	startTLS := map[string]string{"smtpd_tls_security_level": "encrypt"}
 	implicit := map[string]string{"smtpd_tls_wrappermode": "yes"}
 	host := providerHosts[p.name]
+	dir = filepath.Join(dir, "postfix-"+p.name)
+	p.spool = filepath.Join(dir, "spool")
 	p.postfix, err = peers.StartPostfix(ctx, peers.PostfixConfig{
-		Dir:   filepath.Join(dir, "postfix-"+p.name),
+		Dir:   dir,
 		Users: map[string]string{username: password},
 		Main: map[string]string{
 			"inet_interfaces":              "all",
@@ -109,6 +113,39 @@ func (p *provider) startPostfix(ctx context.Context, dir, cert, key string, mail
 		Dial: p.dial,
 	})
 	return err
+}
+
+// drained waits until Postfix has handed on all that it took.
+func (p *provider) drained() error {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		n, err := p.waiting()
+		if err != nil || n == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("after 30 s %d messages are still in the queue of provider %s", n, p.name)
+		}
+	}
+}
+
+// waiting counts the messages that Postfix has taken and not yet handed on. It
+// marks a file executable when the message in it is whole.
+func (p *provider) waiting() (n int, err error) {
+	for _, queue := range []string{"incoming", "active", "deferred"} { // the way a message takes
+		err = errors.Join(err, filepath.WalkDir(filepath.Join(p.spool, queue), func(_ string, d fs.DirEntry, err error) error {
+			var i fs.FileInfo
+			if err == nil && d.Type().IsRegular() {
+				if i, err = d.Info(); err == nil && i.Mode()&0o100 != 0 {
+					n++
+				}
+			}
+			if errors.Is(err, fs.ErrNotExist) { // it went on its way meanwhile
+				return nil
+			}
+			return err
+		}))
+	}
+	return n, err
 }
 
 // startPractice runs the practice upstream, on IPv4 and 465.

@@ -76,6 +76,7 @@ func TestSoak(t *testing.T) {
 	if _, ok := g.until(time.Minute, func(s status) bool { return s.Queue.Queued+s.Queue.Leased+s.Queue.Held == 0 }); !ok {
 		t.Errorf("the queue is not empty: %+v", g.status().Queue)
 	}
+	l.settled(t)
 	uses = append(uses, g.use(t))
 	twice, unexplained := 0, 0
 	doubted := g.doubts()

@@ -60,6 +60,7 @@ func (l *lab) play(t *testing.T, s scenario) *line {
 	r := l.line(t, s.name, s.first, s.last)
 	for played := 0; played < n; {
 		r.add(s.round())
+		l.settled(t)
 		if played++; played == n && (r.slow() || s.also != nil && s.also.slow()) {
 			n = max(n, enough)
 		}
@@ -91,7 +92,7 @@ func (r *line) add(o outcome) {
 
 func (r *line) end(t *testing.T) {
 	t.Helper()
-	time.Sleep(200 * time.Millisecond) // for a second copy to show itself
+	r.lab.settled(t) // so that a second copy shows itself
 	r.copies = r.lab.mail.copies(r.tokens)
 	after, whole := r.lab.seen()
 	r.seen = after - r.before
