@@ -16,6 +16,7 @@ import (
 type scenario struct {
 	name        string
 	first, last time.Duration // the most that the medians may be; 0: printed, not judged
+	beyond      *line         // first is what a message may take longer than here
 	rounds      int           // at most; 0: as many as asked for
 	round       func() outcome
 	also        *line // that the rounds add to; the caller ends it
@@ -61,6 +62,9 @@ func (l *lab) play(t *testing.T, s scenario) *line {
 	for played := 0; played < n; {
 		r.add(s.round())
 		l.settled(t)
+		if s.beyond != nil {
+			r.limits[0] = median(s.beyond.first) + s.first
+		}
 		if played++; played == n && (r.slow() || s.also != nil && s.also.slow()) {
 			n = max(n, enough)
 		}
