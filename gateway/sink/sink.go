@@ -246,6 +246,9 @@ func (s *Server) fault(at Stage, rcpt string, msg, conn int) []Step {
 // Count is how many messages were taken.
 func (s *Server) Count() int { return int(s.taken.Load()) }
 
+// Transactions is how many MAIL commands have come so far.
+func (s *Server) Transactions() int { return int(s.transactions.Load()) }
+
 // Conns is how many connections were made.
 func (s *Server) Conns() int { return int(s.conns.Load()) }
 

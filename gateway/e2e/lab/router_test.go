@@ -45,10 +45,17 @@ func TestRouterForgets(t *testing.T) {
 	}})
 	l.play(t, scenario{name: "NAT forgets before the reply to MAIL", first: giveUp, rounds: 1, round: func() outcome {
 		keep(one)
-		l.a.practice.SetFaults(sink.Fault{Stage: sink.Mail, Steps: []sink.Step{{Do: sink.Delay, For: time.Second}}})
-		since := time.Now()
+		l.a.practice.SetFaults(sink.Fault{Stage: sink.Mail, Steps: []sink.Step{{Do: sink.Delay, For: 5 * time.Second}}})
+		before, since := l.a.practice.Transactions(), time.Now()
 		tokens := one.submit(1, 1, 1000)
-		time.Sleep(300 * time.Millisecond) // MAIL is there; its reply is not yet on its way
+		for deadline := time.Now().Add(20 * time.Second); l.a.practice.Transactions() == before; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("no MAIL came within 20 s")
+			}
+		}
+		// TCP puts an acknowledgement off for up to 200 ms in the hope of a reply,
+		// and a MAIL that is not acknowledged would be sent again elsewhere.
+		time.Sleep(500 * time.Millisecond)
 		must(t, l.home.forget())
 		l.a.practice.SetFaults()
 		return outcome{tokens: tokens, since: since}
