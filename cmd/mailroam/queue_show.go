@@ -127,7 +127,7 @@ func (a *app) facts(m queue.Message, hold time.Duration, now time.Time) *table {
 		if m.State != queue.Done { // what is done is asked for no more
 			by += " until " + clock(r.Until, now)
 		}
-		fact("refused", by+": "+reply(r.Answer.Code, r.Answer.Enhanced, r.Answer.Text))
+		fact("refused", by+": "+safe(r.Answer.String()))
 	}
 	return t
 }

@@ -94,10 +94,10 @@ func TestShowSaysNothingUntrue(t *testing.T) {
 			"who refused what another one took is asked for it no more",
 			queue.Message{
 				State: queue.Done, Ended: now,
-				Refusals:   []queue.Refusal{{Upstream: "work", Until: now.Add(time.Hour), Perm: true, Answer: queue.Answer{Upstream: "work", Text: "relays nothing for this sender: 550 not you"}}},
+				Refusals:   []queue.Refusal{{Upstream: "work", Until: now.Add(time.Hour), Perm: true, Answer: queue.Answer{Upstream: "work", Enhanced: "5.7.1", Text: "relays nothing for this sender: 550 not you"}}},
 				Recipients: []queue.Recipient{{Address: "bob@example.net", State: queue.Delivered, Last: queue.Answer{Upstream: "home", Code: 250}}},
 			},
-			[]string{"until"},
+			[]string{"until", "5.7.1"}, // nobody gave it that code
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
