@@ -361,10 +361,7 @@ func (d *Dispatcher) got(claims []queue.Claim) {
 // only when an upstream is not well.
 func (d *Dispatcher) recount(ctx context.Context) {
 	d.mu.Lock()
-	ready := true
-	for _, names := range d.lanes {
-		ready = ready && !slices.ContainsFunc(names, d.unwell)
-	}
+	ready := !slices.ContainsFunc(d.config.Routes.list, func(r Route) bool { return d.unwell(r.Name) })
 	d.mu.Unlock()
 	var stats queue.Stats
 	if !ready {
@@ -378,11 +375,12 @@ func (d *Dispatcher) recount(ctx context.Context) {
 	var waiting []string
 	for lane, n := range stats.Lanes {
 		if n > 0 {
-			waiting = append(waiting, slices.DeleteFunc(slices.Clone(d.lanes[lane]), func(u string) bool { return !d.unwell(u) })...)
+			waiting = append(waiting, d.lanes[lane]...)
 		}
 	}
 	slices.Sort(waiting)
-	d.demand(slices.Compact(waiting))
+	waiting = slices.Compact(waiting) // many lanes have the same
+	d.demand(slices.DeleteFunc(waiting, func(u string) bool { return !d.unwell(u) }))
 }
 
 // want adds the upstreams of a lane that mail was just filed in. The caller
