@@ -47,7 +47,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 interop: build ## real clients, through mailroam, to a real Postfix and a real Exim
 	MAILROAM_INTEROP=1 $(GO) test -count=1 -timeout 20m ./gateway/e2e/interop/...
 
-torture: build ## kill it 200 times under load, the long crash tests of the store, 100,000 rogue upstreams
+torture: build ## kill it 200 times under load, the long crash tests of the store, 100,000 rogue upstreams, 1,000 simulated lives
 	MAILROAM_TORTURE=1 $(GO) test -count=1 -timeout 30m ./queue/bolt/... ./gateway/dispatch ./gateway/e2e/torture/...
 	MAILROAM_TORTURE=1 $(GO) test -count=1 -v -timeout 10m -run Rogues ./gateway/relay
 
