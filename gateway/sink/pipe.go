@@ -106,9 +106,9 @@ func (s *stream) setDeadline(d *deadline, t time.Time) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	if !t.IsZero() {
+	if wait := time.Until(t); wait > 0 { // who waits is woken below for one that has passed
 		// The lock makes sure that a waiter is either asleep or has yet to look.
-		d.timer = time.AfterFunc(time.Until(t), func() {
+		d.timer = time.AfterFunc(wait, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.changed.Broadcast()
