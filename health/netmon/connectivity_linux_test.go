@@ -73,7 +73,7 @@ func manager(t *testing.T, connectivity any) *prop.Properties {
 
 func ask(t *testing.T) Connectivity {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return AskNetworkManager(ctx)
 }
@@ -98,7 +98,7 @@ func TestAskNetworkManagerStartsNothing(t *testing.T) {
 	c, err := dbus.ConnectSystemBus()
 	must(t, err)
 	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const name = "org.freedesktop.NetworkManager"
 	err = c.Object(name, "/").CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
@@ -142,7 +142,7 @@ func TestAskNetworkManagerIsBounded(t *testing.T) {
 			if got := AskNetworkManager(ctx); got != ConnUnknown {
 				t.Errorf("%q", got)
 			}
-			if took := time.Since(start); took < 100*time.Millisecond || took > 3*time.Second {
+			if took := time.Since(start); took < 100*time.Millisecond || took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

@@ -1,6 +1,7 @@
 package netmon
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -35,24 +36,28 @@ func TestKernelNetworkComes(t *testing.T) {
 	}
 	up := cable(t, "up0", "far0")
 	must(t, netlink.AddrAdd(up, address(t, "192.168.1.20/24")))
-	must(t, netlink.RouteAdd(defaultVia(up, "192.168.1.1", 100)))
-	start := time.Now()
-	told := l.until("network", hasDefault)
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("told %v after the route came", took)
-	}
-	if !major(told) || told[len(told)-1].Offline {
-		t.Errorf("told %q", why(told))
-	}
-	if s := l.Snapshot(); !s.Reaches(away) || s.Path(nearby, away) != "up0#0 via 192.168.1.1" {
-		t.Errorf("the path is %q", s.Path(nearby, away))
-	}
+	var took []time.Duration
+	for n := range 5 {
+		must(t, netlink.RouteAdd(defaultVia(up, "192.168.1.1", 100)))
+		start := time.Now()
+		told := l.until("network", hasDefault)
+		took = append(took, time.Since(start))
+		if !major(told) || told[len(told)-1].Offline {
+			t.Errorf("told %q", why(told))
+		}
+		if s := l.Snapshot(); n == 0 && (!s.Reaches(away) || s.Path(nearby, away) != "up0#0 via 192.168.1.1") {
+			t.Errorf("the path is %q", s.Path(nearby, away))
+		}
 
-	must(t, netlink.LinkSetDown(up))
-	told = l.until("link down", func(s Snapshot) bool { return !s.Leads() })
-	if d := told[len(told)-1]; !d.Major || !d.Offline {
-		t.Errorf("told %q", why(told))
+		must(t, netlink.LinkSetDown(up))
+		told = l.until("link down", func(s Snapshot) bool { return !s.Leads() })
+		if d := told[len(told)-1]; !d.Major || !d.Offline {
+			t.Errorf("told %q", why(told))
+		}
+		must(t, netlink.LinkSetUp(up))
+		l.until("link up", Snapshot.Leads)
 	}
+	soon(t, took)
 }
 
 // The same address comes back on another network before anybody looked. The
@@ -93,7 +98,12 @@ func TestKernelSwap(t *testing.T) {
 		if !major(told) || l.lives("up0") <= n {
 			t.Errorf("%s: lives %d, told %q", swap.name, l.lives("up0"), why(told))
 		}
-		if after := newWatcher(Options{}, l.sys).Snapshot(); !after.equal(before) {
+		// It may be told before the kernel has put all back, which has to be polled.
+		after := newWatcher(Options{}, l.sys).Snapshot()
+		for end := time.Now().Add(10 * time.Second); !after.equal(before) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			after = newWatcher(Options{}, l.sys).Snapshot()
+		}
+		if !after.equal(before) {
 			t.Errorf("%s: a look sees the difference: %q", swap.name, NewDelta(before, after, 0).Why)
 		}
 	}
@@ -199,14 +209,20 @@ func TestKernelResolver(t *testing.T) {
 	l, up := atHome(t)
 	must(t, netlink.AddrAdd(up, address(t, "192.168.1.21/24")))
 	l.until("address", has("192.168.1.21"))
-	link := l.resolver + ".real" // as systemd-resolved has it
-	must(t, os.WriteFile(link, []byte("# none\nnameserver 192.168.1.1\n"), 0o600))
-	start := time.Now()
-	must(t, os.Symlink(link, l.resolver))
-	told := l.until("resolver", func(s Snapshot) bool { return s.Resolver == "nameserver 192.168.1.1" })
-	if took := time.Since(start); !major(told) || took > time.Second {
-		t.Errorf("after %v told %q", took, why(told))
+	var took []time.Duration
+	for n := range 5 {
+		server := fmt.Sprintf("nameserver 192.168.1.%d", n+1)
+		file, link := fmt.Sprint(l.resolver, ".real", n), l.resolver+".link" // as systemd-resolved has it
+		must(t, os.WriteFile(file, []byte("# none\n"+server+"\n"), 0o600))
+		must(t, os.Symlink(file, link))
+		start := time.Now()
+		must(t, os.Rename(link, l.resolver))
+		told := l.until("resolver", func(s Snapshot) bool { return s.Resolver == server })
+		if took = append(took, time.Since(start)); !major(told) {
+			t.Errorf("told %q", why(told))
+		}
 	}
+	soon(t, took)
 }
 
 // Very many events, and one that matters among them.
@@ -215,18 +231,26 @@ func TestKernelStorm(t *testing.T) {
 		return
 	}
 	l, up := atHome(t)
+	var took []time.Duration
+	for _, gateway := range []string{"192.168.1.254", "192.168.1.253", "192.168.1.252"} {
+		storm(t, up, gateway)
+		start := time.Now()
+		l.until("storm", func(s Snapshot) bool { return s.Path(nearby, away) == "up0#0 via "+gateway && len(s.Routes) == 2 })
+		took = append(took, time.Since(start))
+	}
+	soon(t, took)
+}
+
+// storm adds and deletes routes, and changes the gateway in the middle of that.
+func storm(t *testing.T, up netlink.Link, gateway string) {
+	t.Helper()
 	for n := range 2000 {
 		r := &netlink.Route{LinkIndex: up.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: &net.IPNet{IP: net.IPv4(10, 77, byte(n>>8), byte(n)).To4(), Mask: net.CIDRMask(32, 32)}}
 		must(t, netlink.RouteAdd(r))
 		if n == 1000 {
-			must(t, netlink.RouteReplace(defaultVia(up, "192.168.1.254", 100)))
+			must(t, netlink.RouteReplace(defaultVia(up, gateway, 100)))
 		}
 		must(t, netlink.RouteDel(r))
-	}
-	start := time.Now()
-	l.until("storm", func(s Snapshot) bool { return s.Path(nearby, away) == "up0#0 via 192.168.1.254" && len(s.Routes) == 2 })
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("told %v after the storm", took)
 	}
 }
 
@@ -244,7 +268,7 @@ func TestKernelOverrun(t *testing.T) {
 		must(t, netlink.RouteAdd(r))
 		must(t, netlink.RouteDel(r))
 	}
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for n := 0; ; n++ {
 		select {
 		case _, ok := <-events:

@@ -68,7 +68,7 @@ func TestResolverRereads(t *testing.T) {
 	ours.PreferGo = true // whatever nsswitch.conf says here
 	lookup := func(r *net.Resolver) netip.Addr {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		all, err := r.LookupNetIP(ctx, "ip4", "mail.example.org.")
 		if err != nil || len(all) != 1 {
@@ -76,6 +76,7 @@ func TestResolverRereads(t *testing.T) {
 		}
 		return all[0].Unmap()
 	}
+	start := time.Now()
 	for name, r := range map[string]*net.Resolver{"ours": ours, "Go's": plain} {
 		if got := lookup(r); got != oldIP {
 			t.Errorf("%s: %s before the change", name, got)
@@ -85,7 +86,12 @@ func TestResolverRereads(t *testing.T) {
 	if got := lookup(ours); got != newIP {
 		t.Errorf("ours: %s after the change", got)
 	}
-	if got := lookup(plain); got != oldIP {
-		t.Errorf("Go's: %s after the change, so this test shows nothing", got)
+	if got := lookup(plain); got == oldIP {
+		return
+	}
+	if took := time.Since(start); took < 5*time.Second {
+		t.Errorf("Go's asks the new one after %v, so this test shows nothing", took)
+	} else {
+		t.Logf("no control: after %v Go's looks at the file, too", took)
 	}
 }
