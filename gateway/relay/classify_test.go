@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -349,7 +350,8 @@ func TestBeforeMailNothingBounces(t *testing.T) {
 	}
 }
 
-// TestLongRepliesAreQuick: a server cannot make us work by talking.
+// TestLongRepliesAreQuick: a server cannot make us work by talking. The best of
+// some tries counts: the others tell of what else the machine had to do.
 func TestLongRepliesAreQuick(t *testing.T) {
 	ps := profiles(t)
 	limit := 200 * time.Millisecond // a twentieth of it is needed
@@ -358,11 +360,15 @@ func TestLongRepliesAreQuick(t *testing.T) {
 	}
 	for _, word := range []string{"wait ", "a", "try again in ", "1 Jan ", "@ ", "192.0.2.1 blocked ", "spam ", "\n", "1h"} {
 		r := Reply{Code: 550, Text: strings.Repeat(word, maxReplyBytes/len(word))}
-		began := time.Now()
-		for _, p := range ps {
-			Rules{Profile: p}.Classify(Dot, r, nil, "bob@example.com", began)
+		took := time.Duration(math.MaxInt64)
+		for n := 0; n < 5 && took > limit; n++ {
+			began := time.Now()
+			for _, p := range ps {
+				Rules{Profile: p}.Classify(Dot, r, nil, "bob@example.com", began)
+			}
+			took = min(took, time.Since(began)/time.Duration(len(ps)))
 		}
-		if took := time.Since(began) / time.Duration(len(ps)); took > limit {
+		if took > limit {
 			t.Errorf("%q: %v", word, took)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,13 +64,23 @@ func run(t *testing.T, name string, args ...string) {
 func halfDead(t *testing.T) {
 	run(t, "ip", "link", "set", "lo", "up")
 	run(t, "nft", "add table inet lab; add chain inet lab in { type filter hook input priority 0; }")
-	// A kept session is missed at once when nobody hears its MAIL.
+	// A kept session is missed at once when nobody hears its MAIL. How soon goes by
+	// the round trips that TCP has measured, which are long while the machine is
+	// busy: so the median counts.
 	t.Run("unheard", func(t *testing.T) {
 		t.Parallel()
-		res, silent := stall(t, "unheard", nil, true)
-		t.Logf("unheard: noticed after %v: %v", silent.Round(10*time.Millisecond), res.Rcpts[0])
-		if r := res.Rcpts[0]; !errors.Is(r.Err, errAnew) || silent > 4*time.Second {
-			t.Errorf("noticed after %v: %v", silent, r)
+		var took []time.Duration
+		for range 5 {
+			res, silent := stall(t, "unheard", nil, true)
+			if r := res.Rcpts[0]; !errors.Is(r.Err, errAnew) {
+				t.Errorf("noticed after %v: %v", silent, r)
+			}
+			took = append(took, silent.Round(10*time.Millisecond))
+		}
+		slices.Sort(took)
+		t.Logf("unheard: noticed after %v", took)
+		if took[2] > 4*time.Second {
+			t.Errorf("noticed after %v", took)
 		}
 	})
 	const given = 30*time.Second + 1500*time.Millisecond // and the kernel's rounding
