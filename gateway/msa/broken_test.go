@@ -339,13 +339,14 @@ func TestLogHoldsNoRawOctets(t *testing.T) {
 			c.Close()
 			synctest.Wait()
 		}
+		begin := "time=" + time.Now().Format(time.DateOnly) + "T" // the bubble's clock stands still
 		for line := range strings.Lines(r.log.String()) {
 			for _, c := range []byte(strings.TrimSuffix(line, "\n")) {
 				if c < ' ' || c > '~' {
 					t.Fatalf("octet %#x in %q", c, line)
 				}
 			}
-			if !strings.HasPrefix(line, "time=2000-01-01T") {
+			if !strings.HasPrefix(line, begin) {
 				t.Fatalf("a line that is no event: %q", line)
 			}
 		}

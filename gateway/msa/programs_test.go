@@ -37,7 +37,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.example"
 		{
 			"curl", func(port string) []string {
 				return []string{
-					"--silent", "--show-error", "--url", "smtp://127.0.0.1:" + port + "/client.example", "--upload-file", eml,
+					"--silent", "--show-error", "--noproxy", "*", "--url", "smtp://127.0.0.1:" + port + "/client.example", "--upload-file", eml,
 					"--mail-from", "ann@example.com", "--mail-rcpt", "jörg@example.net",
 				}
 			},
