@@ -160,12 +160,21 @@ func (d *Dispatcher) filed(lane string) {
 	d.want(lane)
 }
 
-// Permit says why a sender's mail can never leave, so that a client hears it
-// at MAIL instead of finding its mail held.
-func (d *Dispatcher) Permit(reversePath string) error {
+// Permit says why a sender's mail can never leave, to anybody or to a recipient,
+// so that a client hears it at MAIL or RCPT instead of finding its mail held.
+// What it does not know yet, authors and size, could only be against it too.
+func (d *Dispatcher) Permit(reversePath, recipient string) error {
+	m := queue.Message{ReversePath: reversePath}
+	switch {
+	case recipient == "":
+	case !strings.Contains(recipient, "@"): // postmaster, who is never refused (RFC 5321 4.5.1)
+		return nil
+	default:
+		m.Recipients = []queue.Recipient{{Address: recipient, State: queue.Pending}}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if why := d.config.Routes.NoRoute(&queue.Message{ReversePath: reversePath}); why != "" {
+	if why := d.config.Routes.NoRoute(&m); why != "" {
 		return errors.New(why)
 	}
 	return nil

@@ -422,16 +422,50 @@ func TestSenderOfNobody(t *testing.T) {
 		c := w.config([]string{"a"})
 		c.Routes = NewRoutes([]Route{{Name: "a", Senders: []string{"@own.example"}}})
 		w.d.Set(c)
-		if err := w.d.Permit("ann@example.com"); err == nil || !strings.Contains(err.Error(), "senders") {
+		if err := w.d.Permit("ann@example.com", ""); err == nil || !strings.Contains(err.Error(), "senders") {
 			t.Errorf("Permit: %v", err)
 		}
-		if err := w.d.Permit("ann@own.example"); err != nil {
+		if err := w.d.Permit("ann@own.example", ""); err != nil {
 			t.Errorf("Permit: %v", err)
 		}
 		id := w.submit("ann@example.com", "bob@example.net") // it was permitted when it came
 		w.pass(time.Second)
 		if m := w.wantState(id, queue.Held); !strings.Contains(m.Held.Reason, "senders") {
 			t.Errorf("held: %q", m.Held.Reason)
+		}
+	})
+}
+
+// TestRecipientOfNobody: a recipient to whom no upstream may send for this sender
+// is refused when it is named, with the key to change. What was permitted when
+// it came is held.
+func TestRecipientOfNobody(t *testing.T) {
+	live(t, both, func(w *world) {
+		c := w.config(both)
+		c.Routes = NewRoutes([]Route{{Name: "a", Recipients: []string{"example.net"}}, {Name: "b", Senders: []string{"@own.example"}, Recipients: []string{"own.example"}}})
+		w.d.Set(c)
+		for _, tt := range []struct{ from, to, want string }{
+			{"ann@example.com", "bob@example.net", ""},
+			{"ann@example.com", "bob@example.org", "no upstream may send to example.org: add it to the recipients of an [[upstream]]"},
+			{"", "bob@example.org", "no upstream may send to example.org: add it to the recipients of an [[upstream]]"},
+			{"ann@example.com", "bob@own.example", "no upstream that goes there may send for <ann@example.com>: add it to senders or rewrite of an [[upstream]]"},
+			{"ann@own.example", "bob@own.example", ""},
+			{"", "bob@own.example", ""},
+			{"ann@example.com", "Postmaster", ""}, // who is always to be reached (RFC 5321 4.5.1)
+		} {
+			got := ""
+			if err := w.d.Permit(tt.from, tt.to); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("from <%s> to <%s>: %q, want %q", tt.from, tt.to, got, tt.want)
+			}
+		}
+		id := w.submit("ann@example.com", "bob@example.net", "bob@example.org")
+		w.pass(time.Second)
+		m := w.wantState(id, queue.Held)
+		if !strings.Contains(m.Held.Reason, "recipients") || m.Recipients[0].State != queue.Delivered || m.Recipients[1].State != queue.Pending {
+			t.Errorf("held: %q, %+v", m.Held.Reason, m.Recipients)
 		}
 	})
 }

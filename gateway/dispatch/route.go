@@ -22,8 +22,8 @@ import (
 //     have refused the message for good: then it is asked all the same.
 //
 // The first two are the operator's word, and nothing goes against it: mail that
-// they leave no way is refused at MAIL where that is certain by then, else held
-// for the operator to decide. The third only chooses among the rest. Where
+// they leave no way is refused at MAIL or RCPT where that is certain by then,
+// else held for the operator to decide. The third only chooses among the rest. Where
 // nobody is left to choose, those who may are asked all the same: their refusal,
 // or relay's in their place, is judged like any other and goes back to the
 // sender, who can make the message smaller; waiting for a larger server could

@@ -106,8 +106,16 @@ func refusedBy(m *queue.Message, i int, upstream string) bool {
 	})
 }
 
-// forbids is what the operator says about senders and recipients.
+// forbids is what the operator says about recipients and senders: first of those,
+// since who does not go there need not know the sender.
 func (r *Route) forbids(m *queue.Message, i int) bar {
+	if i != anybody && len(r.Recipients) > 0 && !leadsTo(r.Recipients, m.Recipients[i].Address) {
+		_, domain, ok := cutAddress(m.Recipients[i].Address)
+		if !ok { // postmaster, which needs none (RFC 5321 4.5.1)
+			domain = m.Recipients[i].Address
+		}
+		return bar{kind: barRecipient, who: domain}
+	}
 	if m.ReversePath != "" {
 		if from := r.From(m.ReversePath); !r.sendsFor(from) {
 			return bar{kind: barSender, who: m.ReversePath}
@@ -117,13 +125,6 @@ func (r *Route) forbids(m *queue.Message, i int) bar {
 				return bar{kind: barAuthor, who: a}
 			}
 		}
-	}
-	if i != anybody && len(r.Recipients) > 0 && !leadsTo(r.Recipients, m.Recipients[i].Address) {
-		_, domain, ok := cutAddress(m.Recipients[i].Address)
-		if !ok { // postmaster, which needs none (RFC 5321 4.5.1)
-			domain = m.Recipients[i].Address
-		}
-		return bar{kind: barRecipient, who: domain}
 	}
 	return bar{}
 }
@@ -180,7 +181,6 @@ func (rs Routes) noRoute(bars []bar) string {
 	if slices.Contains(bars, bar{}) {
 		return ""
 	}
-	// Who does not go there anyway need not know the sender.
 	there := slices.DeleteFunc(slices.Clone(bars), func(b bar) bool { return b.kind == barRecipient })
 	if len(there) == 0 {
 		return "no upstream may send to " + queue.Printable(bars[0].who, 256) + ": add it to the recipients of an [[upstream]]"

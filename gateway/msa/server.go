@@ -35,9 +35,10 @@ type Options struct {
 	// the client did not tell. queue.ErrFull becomes 452 4.3.1. It is asked
 	// at MAIL and again before the body. nil: always.
 	Admit func(size int64) error
-	// Permit says why no upstream may send for a reverse-path; the error's
-	// text is shown to the client. nil: always.
-	Permit func(reversePath string) error
+	// Permit says why no upstream may send for a reverse-path, and to a
+	// recipient, who is "" at MAIL; the error's text is shown to the client.
+	// nil: always.
+	Permit func(reversePath, recipient string) error
 	// File fills in Filing and Online. The message is born leased at upstream
 	// first, or is queued when that is "". nil: queued, due now.
 	File func(m *queue.NewMessage) (first string)
@@ -71,7 +72,7 @@ func New(o Options) *Server {
 		o.Admit = func(int64) error { return nil }
 	}
 	if o.Permit == nil {
-		o.Permit = func(string) error { return nil }
+		o.Permit = func(string, string) error { return nil }
 	}
 	if o.File == nil {
 		o.File = func(m *queue.NewMessage) string {

@@ -56,8 +56,8 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 	if !s.cmd.utf8 && !isASCII(s.cmd.path) {
 		return eightBit
 	}
-	if err := s.server.Permit(s.cmd.path); err != nil {
-		return refuse(550, 5, 7, 1, plain(err.Error()))
+	if err := s.permit(s.cmd.path, ""); err != nil {
+		return err
 	}
 	if err := s.server.Admit(s.cmd.size); err != nil {
 		return s.replyFor(err)
@@ -95,6 +95,9 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	if s.env.named >= s.server.Limits.MaxRecipients {
 		return refuse(452, 4, 5, 3, "too many recipients, send to the rest in another transaction") // RFC 5321 4.5.3.1.10
 	}
+	if err := s.permit(s.env.from, s.cmd.path); err != nil {
+		return err
+	}
 	s.env.named++
 	to := queue.Addressee{ // without the line that they stood in
 		Address: strings.Clone(s.cmd.path), Notify: s.cmd.notify, ORcpt: strings.Clone(s.cmd.orcpt),
@@ -104,6 +107,15 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 		s.env.rcpts = append(s.env.rcpts, to)
 	} else {
 		s.env.rcpts[i] = merge(s.env.rcpts[i], to)
+	}
+	return nil
+}
+
+// permit refuses what could never leave, here where its sender sees why. 5.7.1:
+// the sender may not send to the destination (RFC 3463 3.8).
+func (s *session) permit(from, to string) error {
+	if err := s.server.Permit(from, to); err != nil {
+		return refuse(550, 5, 7, 1, plain(err.Error()))
 	}
 	return nil
 }

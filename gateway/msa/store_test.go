@@ -143,8 +143,11 @@ func TestAdmit(t *testing.T) {
 func TestPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, func(o *Options) {
-			o.Permit = func(from string) error {
-				if from == "ann@example.com" || from == "" {
+			o.Permit = func(from, to string) error {
+				switch {
+				case to == "bob@nowhere.example":
+					return fmt.Errorf("%s may not send to nowhere.example", from)
+				case from == "ann@example.com" || from == "":
 					return nil
 				}
 				return fmt.Errorf("no upstream may send for <%s>:\r\n250 add it\x1b to the senders, bitte schön %s", from, strings.Repeat("x", 1000))
@@ -159,6 +162,19 @@ func TestPermit(t *testing.T) {
 		c.cmd("MAIL FROM:<>", "250")
 		c.cmd("RSET", "250")
 		c.cmd("MAIL FROM:<ann@example.com>", "250")
+		c.cmd("RCPT TO:<bob@nowhere.example>", "550 5.7.1 ann@example.com may not send to nowhere.example")
+		c.cmd("DATA", "503 5.5.1")
+		for range 2 * maxErrors { // it is no error of the dialogue
+			c.cmd("RCPT TO:<bob@nowhere.example>", "550 5.7.1")
+		}
+		c.cmd("RCPT TO:<bob@example.net>", "250")
+		c.cmd("DATA", "354")
+		if got := c.exchange("x\r\n.\r\n"); !strings.HasPrefix(got, "250 2.0.0 queued") {
+			t.Error(got)
+		}
+		if m := r.one(); fmt.Sprint(addresses(m)) != "[bob@example.net]" {
+			t.Errorf("to %v", addresses(m))
+		}
 	})
 }
 
