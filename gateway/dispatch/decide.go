@@ -87,9 +87,10 @@ func anew(r queue.Recipient) (queue.Recipient, bool) {
 }
 
 // outvoted lists the recipients that all who may carry the message refuse, for
-// its sender or by policy, and that wait for nothing but a change.
+// its sender or by policy, and that wait for nothing but a change. Those of mail
+// with the null reverse-path wait for a person.
 func (p Policy) outvoted(m *queue.Message) (is []int) {
-	if p.SoftBounce {
+	if p.SoftBounce || m.ReversePath == "" {
 		return nil
 	}
 	for _, i := range m.Pending() {
@@ -124,8 +125,9 @@ func (p Policy) refile(m *queue.Message, o queue.Outcome, due time.Time, now Now
 		o.Hold = p.hold(why, now)
 		return o
 	}
-	if o = p.bar(m, o, now); o.Barred != 0 && m.ReversePath == "" {
-		o.Hold = p.hold(silence+"every upstream refuses it: "+refusal(m, o.Refusals), now)
+	o = p.bar(m, o, now)
+	if why := p.untoldAll(m, o.Refusals); why != "" {
+		o.Hold = p.hold(why, now)
 		return o
 	}
 	m.Barred = o.Barred
@@ -192,26 +194,57 @@ func (p Policy) expire(m *queue.Message, now Now) queue.Outcome {
 		}
 		o.Rcpts = append(o.Rcpts, queue.RcptResult{Index: i, State: queue.Expired, Last: doubted(r, a), Said: r.Said})
 	}
-	return p.silent(m, o, now)
+	o.Rcpts = unsaid(m, o.Rcpts)
+	m.Record(o.Rcpts)
+	if why := p.untoldAll(m, nil); why != "" {
+		o.Hold = p.hold(why, now)
+	}
+	return o
 }
 
 const silence = "nobody can be told that this could not be delivered: "
 
-// silent keeps mail with the null reverse-path from ending unseen: nobody
-// could be told (RFC 5321 4.5.5), so a person is asked. What ended is pending
-// again, in doubt where it was; what was delivered stays so.
-func (p Policy) silent(m *queue.Message, o queue.Outcome, now Now) queue.Outcome {
+// unsaid keeps what ends of mail with the null reverse-path from ending unseen:
+// nobody could be told (RFC 5321 4.5.5), so a person is asked. It is pending
+// again, in doubt where it was, and marked so that it is put to nobody while
+// others are still waited for.
+func unsaid(m *queue.Message, rs []queue.RcptResult) []queue.RcptResult {
 	if m.ReversePath != "" {
-		return o
+		return rs
 	}
-	for i := range o.Rcpts {
-		r := &o.Rcpts[i]
-		if r.State == queue.Failed || r.State == queue.Expired {
-			r.State, r.Doubt = queue.Pending, m.Recipients[r.Index].Doubt
-			o.Hold = p.hold(silence+cmp.Or(r.Last.String(), "no upstream took it in time"), now)
+	for k := range rs {
+		if r := &rs[k]; r.State == queue.Failed || r.State == queue.Expired {
+			r.State, r.Doubt, r.Last.Scope = queue.Pending, m.Recipients[r.Index].Doubt, untold
 		}
 	}
-	return o
+	return rs
+}
+
+// untold is, in place of whose fault it is, that a recipient has failed and
+// nobody could be told. Like whose fault it is, it is forgotten when all are
+// asked anew.
+const untold = "untold"
+
+// untoldAll is why a person must decide about mail with the null reverse-path;
+// "" while a recipient of it is waited for.
+func (p Policy) untoldAll(m *queue.Message, refusals []queue.Refusal) (why string) {
+	if m.ReversePath != "" {
+		return ""
+	}
+	for _, i := range m.Pending() {
+		switch a := m.Recipients[i].Last; {
+		case a.Scope == untold:
+			why = cmp.Or(a.String(), "no upstream took it in time")
+		case p.barredFor(m, i, refusals):
+			why = cmp.Or(why, "every upstream refuses it: "+refusal(m, refusals))
+		default:
+			return ""
+		}
+	}
+	if why == "" {
+		return ""
+	}
+	return silence + why
 }
 
 // refusal is what the last who refused m for good said.

@@ -262,6 +262,71 @@ func TestNoticeForNobody(t *testing.T) {
 	})
 }
 
+// TestNoticeForNobodyAndOthers: whoever else mail with the null reverse-path is
+// for gets it all the same. Who has failed is put to nobody meanwhile, and is
+// left to a person when nobody else is waited for.
+func TestNoticeForNobodyAndOthers(t *testing.T) {
+	noUser := relay.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user"}
+	busy := relay.Reply{Code: 450, Enhanced: "4.2.1", Text: "busy"}
+	for name, tt := range map[string]struct {
+		gone, busy relay.Reply
+		edit       func(*Config)
+		asked      int // how often for who has failed, 0: with the others
+	}{
+		"no such user":         {noUser, busy, nil, 1},
+		"put off":              {noUser, relay.Reply{Code: 451, Enhanced: "4.3.0", Text: "later"}, nil, 1},
+		"nobody says":          {relay.Reply{Code: 554, Text: "transaction failed"}, busy, nil, 2},
+		"a second opinion":     {noUser, busy, func(c *Config) { c.SecondOpinion = Always }, 2},
+		"too large":            {relay.Reply{Code: 550, Enhanced: "5.3.4", Text: "too large for bob"}, busy, nil, 2},
+		"by policy, by all":    {relay.Reply{Code: 550, Enhanced: "5.7.1", Text: "against our policy"}, busy, nil, 0},
+		"for its form, by all": {relay.Reply{Code: 550, Enhanced: "5.6.7", Text: "no SMTPUTF8"}, busy, nil, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, both, func(w *world) {
+				if w.edit = tt.edit; w.edit != nil {
+					w.restart(both)
+				}
+				until, asked, mended := time.Now().Add(10*time.Minute), 0, false
+				plays := func(n int, d relay.Delivery) *relay.Result {
+					r := relay.Result{Served: true}
+					for _, to := range d.Recipients {
+						rr := relay.RcptResult{Stage: relay.Rcpt}
+						switch gone := to.Address == "gone@example.net"; {
+						case gone && !mended:
+							rr.Reply = tt.gone
+							asked++
+						case !gone && time.Now().Before(until):
+							rr.Reply = tt.busy
+						default:
+							rr = relay.RcptResult{Stage: relay.Dot, Reply: relay.Reply{Code: 250}}
+						}
+						r.Rcpts = append(r.Rcpts, rr)
+					}
+					return &r
+				}
+				w.peers["a"].plays(plays)
+				w.peers["b"].plays(plays)
+				id := w.submit("", "gone@example.net", "bob@example.net")
+				w.pass(5 * time.Minute)
+				w.wantState(id, queue.Queued)
+				w.pass(2 * time.Hour)
+				m := w.wantState(id, queue.Held)
+				if m.Recipients[0].State != queue.Pending || m.Recipients[1].State != queue.Delivered || !strings.Contains(m.Held.Reason, tt.gone.Text) {
+					t.Errorf("%+v %+v", m.Held, m.Recipients)
+				}
+				if tt.asked > 0 && asked != tt.asked {
+					t.Errorf("asked %d times for who has failed, want %d", asked, tt.asked)
+				}
+				mended = true
+				w.d.Pardon() // as the control socket does after a person's command
+				w.do(queue.OpRelease)
+				w.pass(time.Second)
+				w.wantState(id, queue.Done)
+			})
+		})
+	}
+}
+
 // TestRefusedByOneWaitsForTheOther: it neither spins while the first is up nor
 // misses the second's return.
 func TestRefusedByOneWaitsForTheOther(t *testing.T) {

@@ -131,6 +131,7 @@ func (t *trip) dropSpare() {
 }
 
 func (t *trip) record(j Judgement) {
+	j.Results = unsaid(&t.m, j.Results)
 	t.m.Record(j.Results)
 	for _, r := range j.Results {
 		t.o.Rcpts = slices.DeleteFunc(t.o.Rcpts, func(o queue.RcptResult) bool { return o.Index == r.Index })
@@ -155,7 +156,6 @@ func (t *trip) record(j Judgement) {
 func (t *trip) file(ctx context.Context) {
 	now := t.d.now()
 	t.o.Refusals = slices.DeleteFunc(slices.Clone(t.o.Refusals), func(r queue.Refusal) bool { return !r.Until.After(now.Time) })
-	t.o = t.config.silent(&t.claim.Message, t.o, now)
 	if errors.Is(t.stop, queue.ErrCorrupt) || errors.Is(t.stop, queue.ErrNotFound) {
 		t.o.Hold = t.config.hold("its body is damaged on disk and cannot be sent; drop it, and check the disk", now)
 	}

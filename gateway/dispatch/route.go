@@ -177,7 +177,8 @@ func (rs Routes) mayAny(m *queue.Message, r *Route) bool {
 }
 
 // askable lists the recipients that an upstream may be asked for. One in doubt
-// is offered to nobody but the upstream that may hold its copy.
+// is offered to nobody but the upstream that may hold its copy, and one that is
+// left to a person to nobody.
 func (rs Routes) askable(m *queue.Message, upstream string) []int {
 	r := rs.find(upstream)
 	if r == nil || !rs.mayAny(m, r) {
@@ -186,7 +187,7 @@ func (rs Routes) askable(m *queue.Message, upstream string) []int {
 	each := rs.byRecipient || r.lacks(m).shown
 	return slices.DeleteFunc(m.Pending(), func(i int) bool {
 		d := m.Recipients[i].Doubt
-		return d != nil && d.Upstream != upstream || each && rs.bar(m, i, r) != bar{}
+		return d != nil && d.Upstream != upstream || m.Recipients[i].Last.Scope == untold || each && rs.bar(m, i, r) != bar{}
 	})
 }
 

@@ -101,7 +101,7 @@ func (t *trip) groups() (list []group) {
 	for _, s := range []queue.RcptState{queue.Delivered, queue.Failed, queue.Expired, queue.Pending} {
 		from := len(list)
 		for _, r := range t.o.Rcpts {
-			if r.State != s {
+			if r.State != s || s == queue.Pending && r.Last.Scope == untold && r.Doubt == nil { // which waits for nothing
 				continue
 			}
 			k := slices.IndexFunc(list[from:], func(g group) bool { return s == queue.Pending || g.last.Upstream == r.Last.Upstream })
