@@ -3,6 +3,7 @@ package dispatch
 import (
 	"fmt"
 	"hash/fnv"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -202,15 +203,36 @@ func tagOf(list []Route) string {
 	return fmt.Sprintf("%08x", h.Sum32())
 }
 
-// lane names the lane of mail that the given upstreams can take next.
-func (rs Routes) lane(names []string) string { return rs.tag + ":" + strings.Join(names, ",") }
+// lane names the lane of mail that the given upstreams, in order of preference,
+// can take next: by their places in the list, of which the tag is, so that the
+// name is short however many there are and however they are called. The first
+// place is the lowest bit.
+func (rs Routes) lane(names []string) string {
+	var places big.Int
+	for k := range rs.list {
+		if len(names) > 0 && rs.list[k].Name == names[0] {
+			places.SetBit(&places, k, 1)
+			names = names[1:]
+		}
+	}
+	return rs.tag + "#" + places.Text(16)
+}
 
 // parse reads a lane back, and says whether it is one of this list. A lane of
 // nobody is: there mail in doubt at an upstream that is gone waits for its age.
 func (rs Routes) parse(lane string) (names []string, ok bool) {
-	tag, list, ok := strings.Cut(lane, ":")
+	tag, list, ok := strings.Cut(lane, "#")
 	if !ok || tag != rs.tag {
 		return nil, false
 	}
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' }), true
+	places, ok := new(big.Int).SetString(list, 16)
+	if !ok || places.BitLen() > len(rs.list) {
+		return nil, false
+	}
+	for k := range rs.list {
+		if places.Bit(k) == 1 {
+			names = append(names, rs.list[k].Name)
+		}
+	}
+	return names, true
 }

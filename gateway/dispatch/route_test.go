@@ -377,6 +377,32 @@ func TestLaneOfAnotherListIsUnknown(t *testing.T) {
 	}
 }
 
+// TestLaneOfManyUpstreams: however many there are and however they are called, a
+// store can keep the lane, and it reads as it was written.
+func TestLaneOfManyUpstreams(t *testing.T) {
+	var list []Route
+	var names []string
+	for k := range 300 {
+		names = append(names, fmt.Sprintf("%060d", k))
+		list = append(list, Route{Name: names[k]})
+	}
+	p := Policy{Routes: NewRoutes(list)}
+	m := letterTo("ann@example.com", "bob@example.net")
+	for _, of := range [][]string{nil, names[:1], names[299:], names[1:], {names[3], names[64], names[298]}, names} {
+		lane := p.lane(m, of)
+		if err := (queue.Filing{Lane: lane}).Check(); err != nil {
+			t.Errorf("of %d: %v", len(of), err)
+		}
+		if got, ok := p.parse(lane); !ok || !slices.Equal(got, of) {
+			t.Errorf("parse(%q) = %v, %v, want %v", lane, got, ok, of)
+		}
+	}
+	past := p.lane(m, names[299:]) + "0" // more than there are
+	if got, ok := p.parse(past); ok {
+		t.Errorf("parse(%q) = %v", past, got)
+	}
+}
+
 func TestSchedule(t *testing.T) {
 	s := Schedule{Initial: 30 * time.Second, Max: 30 * time.Minute}
 	want := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 30 * time.Minute, 30 * time.Minute}
