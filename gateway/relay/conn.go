@@ -24,6 +24,7 @@ type conn struct {
 
 	born  time.Time
 	mails int         // MAIL that was answered
+	named []string    // domains of recipients, where the upstream limits them
 	kept  bool        // it comes from the pool
 	reset bool        // RSET is due before the next MAIL
 	since time.Time   // when it was last of use

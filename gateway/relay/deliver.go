@@ -142,7 +142,7 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 	}
 	for {
 		t := &transaction{pass: p, rcpts: rcpts}
-		err := p.session(ctx)
+		err := p.session(ctx, domainOf(p.d.Recipients[rcpts[0]].Address))
 		if err == nil {
 			err = t.run(ctx)
 		}
@@ -175,9 +175,10 @@ func (p *pass) transact(ctx context.Context, rcpts []int) (again []int) {
 	}
 }
 
-// session makes sure that there is a session to use.
-func (p *pass) session(ctx context.Context) (err error) {
-	if p.c != nil {
+// session makes sure that there is a session to use, in which a recipient of the
+// domain may be named.
+func (p *pass) session(ctx context.Context, domain string) (err error) {
+	if p.c = p.fit(p.c, domain); p.c != nil {
 		return nil
 	}
 	p.wanted = ctx
@@ -186,7 +187,7 @@ func (p *pass) session(ctx context.Context) (err error) {
 	}
 	p.wanted, p.unwanted = untilGivenUp(ctx, p.d.GiveUp)
 	if !p.fresh {
-		p.c = p.u.idle.get()
+		p.c = p.fit(p.u.idle.get(), domain)
 	}
 	if p.c == nil {
 		p.c, err = p.u.connect(ctx, p.wanted, p.budget, p.watch)
@@ -198,6 +199,15 @@ func (p *pass) session(ctx context.Context) (err error) {
 		p.res.Endpoint = fault.Endpoint
 	}
 	return err
+}
+
+// fit is c where a recipient of the domain may be named in it, else it ends.
+func (p *pass) fit(c *conn, domain string) *conn {
+	if c == nil || c.mayName(domain) {
+		return c
+	}
+	c.quit()
+	return nil
 }
 
 // stageOf is the stage of a fault.

@@ -12,6 +12,7 @@ type capabilities struct {
 	sizeOffered                    bool
 	size                           int64 // 0: no fixed limit
 	messages, recipients           int   // MAIL in a session, RCPT in a transaction (RFC 9422); 0: no limit told
+	domains                        int   // of recipients in a session (RFC 9422); 0: no limit told
 	auth                           []string
 }
 
@@ -74,6 +75,8 @@ func (c *capabilities) limit(words []string) {
 			c.messages = n
 		case "RCPTMAX":
 			c.recipients = n
+		case "RCPTDOMAINMAX":
+			c.domains = n
 		}
 	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,18 +62,19 @@ func TestOffersInTheClear(t *testing.T) {
 }
 
 func TestLimitsKeyword(t *testing.T) {
-	for in, want := range map[string][2]int{
+	for in, want := range map[string][3]int{
 		"LIMITS MAILMAX=5 RCPTMAX=20":       {5, 20},
-		"limits rcptmax=3 RCPTDOMAINMAX=1":  {0, 3},
+		"limits rcptmax=3 RCPTDOMAINMAX=1":  {0, 3, 1},
 		"LIMITS":                            {},
 		"LIMITS MAILMAX=0 RCPTMAX=-1":       {},
 		"LIMITS MAILMAX=1000000 RCPTMAX=x":  {},
 		"LIMITS MAILMAX RCPTMAX= =5 A=B=C":  {},
 		"LIMITS MAILMAX=99999999999999999":  {},
-		"LIMITS MAILMAX=7 unknown rcptmax=": {7, 0},
+		"LIMITS MAILMAX=7 unknown rcptmax=": {7, 0, 0},
+		"LIMITS RCPTDOMAINMAX=0":            {},
 	} {
-		if c := parseEHLO("mx\n" + in); [2]int{c.messages, c.recipients} != want {
-			t.Errorf("%s: %d, %d", in, c.messages, c.recipients)
+		if c := parseEHLO("mx\n" + in); [3]int{c.messages, c.recipients, c.domains} != want {
+			t.Errorf("%s: %d, %d, %d", in, c.messages, c.recipients, c.domains)
 		}
 	}
 }
@@ -212,6 +214,38 @@ func TestBatches(t *testing.T) {
 			t.Errorf("learnt %+v", w.up.Learned())
 		}
 	})
+}
+
+// TestDomainsOfASession: no session names recipients of more domains than the
+// upstream takes in one, whatever messages they are of.
+func TestDomainsOfASession(t *testing.T) {
+	for name, tt := range map[string]struct {
+		extra []string
+		send  []string // the recipients of each message
+		want  string   // those of each session, message by message
+	}{
+		"no limit":         {nil, []string{"a@x b@y", "c@z"}, "[[a@x b@y] [c@z]]"},
+		"one":              {[]string{"LIMITS RCPTDOMAINMAX=1"}, []string{"a@x b@y c@X"}, "[[a@x c@X]] [[b@y]]"},
+		"two":              {[]string{"LIMITS RCPTDOMAINMAX=2"}, []string{"a@x b@y c@z d@x e@w"}, "[[a@x b@y d@x]] [[c@z e@w]]"},
+		"over messages":    {[]string{"LIMITS RCPTDOMAINMAX=2"}, []string{"a@x", "b@x", "c@y", "d@z", "e@z"}, "[[a@x] [b@x] [c@y]] [[d@z] [e@z]]"},
+		"in part":          {[]string{"LIMITS RCPTDOMAINMAX=2"}, []string{"a@x", "b@y c@z", "d@z"}, "[[a@x] [b@y]] [[c@z] [d@z]]"},
+		"with recipients":  {[]string{"LIMITS RCPTMAX=2 RCPTDOMAINMAX=1"}, []string{"a@x b@x c@x d@y"}, "[[a@x b@x] [c@x]] [[d@y]]"},
+		"and with MAILMAX": {[]string{"LIMITS MAILMAX=1 RCPTDOMAINMAX=1"}, []string{"a@x b@y", "c@y"}, "[[a@x]] [[b@y]] [[c@y]]"},
+	} {
+		inWorld(t, sink.Options{Extra: tt.extra}, Options{}, func(w *world) {
+			for _, to := range tt.send {
+				rcpts := strings.Fields(to)
+				w.want(w.deliver(mail(letter, rcpts...)), slices.Repeat([]string{"dot 250"}, len(rcpts))...)
+			}
+			sessions := make([][][]string, w.sink.Conns())
+			for _, m := range w.sink.Messages() {
+				sessions[m.Conn-1] = append(sessions[m.Conn-1], m.To)
+			}
+			if got := strings.Trim(fmt.Sprint(sessions), "[]"); got != strings.Trim(tt.want, "[]") {
+				t.Errorf("%s: %s, want %s", name, got, tt.want)
+			}
+		})
+	}
 }
 
 // TestBatchesEnd: what ends the first transaction is said to those who were not

@@ -145,8 +145,9 @@ func (t *transaction) prepare() {
 		size: caps.sizeOffered && !bare, dsn: caps.dsn && !bare,
 	}
 	n := least(least(t.u.opts.MaxRecipients, caps.recipients), t.known.recipients)
+	t.rcpts, t.rest = t.parted(t.rcpts)
 	if n > 0 && n < len(t.rcpts) {
-		t.rcpts, t.rest = t.rcpts[:n], t.rcpts[n:]
+		t.rcpts, t.rest = t.rcpts[:n], slices.Concat(t.rcpts[n:], t.rest)
 	}
 }
 
