@@ -61,7 +61,7 @@ func says(text string, words []string) bool {
 func everywhere(at Stage, r Reply, text words, names bool) Meaning {
 	m := ofCodes(at, r, text.all, names)
 	for _, s := range sayings {
-		if s.from <= at && at <= s.to && (s.class == 0 || s.class == r.Code/100) && s.refines(at, r, m.Scope) && s.means(text.plain) {
+		if s.from <= at && at <= s.to && (s.class == 0 || s.class == r.Code/100) && s.refines(at, r, text.plain, m.Scope) && s.means(text.plain) {
 			return Meaning{Scope: s.scope, Wait: s.wait, Rule: "the words for " + s.name}
 		}
 	}
@@ -95,7 +95,7 @@ var sayings = []saying{
 	{"a place that may not send", Mail, Dot, 0, orNamed, isPlace, ScopePlace, 0},
 	{"an address on a list", Mail, Dot, 0, orNamed, isListed, ScopePlace, 4 * time.Hour},
 	{"too many logins", Auth, Auth, 4, vague, phrases("too many login", "too many failed", "too many auth", "too many bad auth"), ScopeQuota, time.Hour},
-	{"a limit of mail", Auth, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount), overLimit, ScopeQuota, 0},
+	{"a limit of mail", Auth, Dot, 0, append(slices.Clip(anyFault), ScopeRecipient, ScopeAccount, ScopeMessage), overLimit, ScopeQuota, 0},
 	{"a wait", Mail, Dot, 5, vague, asksToWait, ScopeQuota, 0},
 	{"too many recipients", Rcpt, Dot, 5, vague, phrases("too many recipients", "too many rcpt"), ScopeTemporary, 0},
 	{"an account that is shut", Mail, Dot, 5, orNamed, accountShut, ScopeAccount, 0},
@@ -107,7 +107,7 @@ var sayings = []saying{
 }
 
 // refines says that the words may know better than the codes.
-func (s saying) refines(at Stage, r Reply, coded Scope) bool {
+func (s saying) refines(at Stage, r Reply, text string, coded Scope) bool {
 	if !slices.Contains(s.over, coded) {
 		return false
 	}
@@ -125,9 +125,16 @@ func (s saying) refines(at Stage, r Reply, coded Scope) bool {
 		// To MAIL 5.7.0 mostly says that a login is missing, and means any security
 		// status (RFC 3463 3.8).
 		return !isLoginCode(r.Code) && (at == Auth && subject < 0 || at == Mail && subject == 7 && detail == 0)
+	case ScopeMessage:
+		// Some say by the code for a loop that too much mail comes from us.
+		return subject == 4 && detail == 6 && !speaksOfLoop(text)
 	default:
 		return true
 	}
+}
+
+func speaksOfLoop(text string) bool {
+	return says(" "+withoutHosts(text), []string{"loop", " hop", "received", "forward", "routing", "circular"})
 }
 
 func phrases(words ...string) func(string) bool {
