@@ -16,6 +16,7 @@ import (
 type app struct {
 	out, err io.Writer
 	colour   paint
+	width    int    // of the terminal, 0: there is none
 	program  string // how it was called, for command lines that work
 	config   string // the flag
 }

@@ -21,6 +21,6 @@ func run() int {
 	// A second signal ends the process at once: whoever asks twice is in a hurry.
 	context.AfterFunc(ctx, stop)
 	out := &output{to: os.Stdout}
-	a := &app{out: out, err: os.Stderr, program: os.Args[0], colour: wantsColour(os.Stdout)}
+	a := &app{out: out, err: os.Stderr, program: os.Args[0], colour: wantsColour(os.Stdout), width: widthOf(os.Stdout)}
 	return out.exit(a, a.root().ExecuteContext(ctx))
 }

@@ -65,19 +65,25 @@ func (t *table) heading(names ...string) {
 	t.add(row...)
 }
 
-// print pads all columns but the last; colours take no room.
-func (t *table) print(w io.Writer) {
-	var widths []int
+// widths are those of the columns. What is last in a row makes none wider but
+// the last column.
+func (t *table) widths() (widths []int) {
+	for _, row := range t.rows {
+		widths = append(widths, make([]int, max(0, len(row)-len(widths)))...)
+	}
 	for _, row := range t.rows {
 		for i, c := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			if i < len(row)-1 {
+			if i < len(row)-1 || i == len(widths)-1 {
 				widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
 			}
 		}
 	}
+	return widths
+}
+
+// print pads all columns but the last; colours take no room.
+func (t *table) print(w io.Writer) {
+	widths := t.widths()
 	for _, row := range t.rows {
 		var line strings.Builder
 		line.WriteString(t.indent)

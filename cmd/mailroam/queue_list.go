@@ -66,6 +66,7 @@ func (a *app) listTable(ms []queue.Message, now time.Time) *table {
 		t.add(cell{m.ID.String(), bold}, stateCell(m), cell{text: span(now.Sub(m.Accepted))}, cell{text: octets(m.Size)},
 			cell{text: sender(m)}, cell{text: recipients(m)}, cell{text: fmt.Sprint(attempts(m))}, cell{text: nextStep(m, now)}, cell{text: lastAnswer(m)})
 	}
+	t.fit(a.width, 4, 5) // FROM, TO
 	return t
 }
 
