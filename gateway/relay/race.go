@@ -210,10 +210,15 @@ func (r *race) worst() (worst *Error) {
 
 // tellsMore compares faults of one race. What was said by a peer that had proven
 // who it is counts most; next that somebody else answers, which a black hole at
-// another port must not hide; then the fault of who got furthest.
+// another port must not hide; then the fault of who got furthest. An address that
+// no route leads to was never asked: that a machine without IPv6 has none for half
+// of the addresses is not why the other half is silent.
 func (e *Error) tellsMore(than *Error) bool {
 	if a, b := e.weight(), than.weight(); a != b {
 		return a > b
+	}
+	if e.Stage == than.Stage {
+		return noWay(than.Err) && !noWay(e.Err)
 	}
 	return e.Stage > than.Stage
 }

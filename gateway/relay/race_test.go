@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -312,6 +313,7 @@ func TestTellsMore(t *testing.T) {
 	timeout := &Error{Stage: Connect, Err: os.ErrDeadlineExceeded}
 	greeting := &Error{Stage: Greeting, Err: os.ErrDeadlineExceeded}
 	dns := &Error{Stage: Resolve, Err: errServFail}
+	noRoute := &Error{Stage: Connect, Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
 	forged := &Error{Stage: TLS, Err: fmt.Errorf("%w: %w", errHandshake, x509.HostnameError{})}
 	stripped := &Error{Stage: StartTLS, Err: errNoStartTLS}
 	refused := &Error{Stage: Hello, Reply: Reply{Code: 554}, proven: true}
@@ -322,6 +324,8 @@ func TestTellsMore(t *testing.T) {
 	}{
 		{"further", greeting, timeout},
 		{"TCP, not DNS", timeout, dns},
+		{"silence, not that there is no IPv6", timeout, noRoute},
+		{"no route, not DNS", noRoute, dns},
 		{"forged, not a black hole", forged, timeout},
 		{"forged, not a silent port", forged, greeting},
 		{"stripped, not forged", stripped, forged},
