@@ -84,17 +84,22 @@ func newPlace(w *netmon.Watcher) place {
 }
 
 // network is the network's part of the status. What the machine's own keeper
-// of the network thinks is of use only when something is wrong.
+// of the network thinks is of use only when something is wrong: one upstream
+// alone that does not answer is charged as itself, and may yet be behind a portal.
 func (g *Gateway) network() admin.Network {
 	n := admin.Network{
 		Online: g.health.Online(), OnlineFor: g.health.Odometer().Round(time.Second).Seconds(),
 		Outlook: g.health.Outlook(), Interfaces: interfaces(g.watcher.Snapshot()),
 	}
-	if n.State != health.Online {
+	if n.State != health.Online || !slices.ContainsFunc(g.health.Status(), answers) {
 		n.Manager = string(g.manager.connectivity(time.Now()))
 	}
 	return n
 }
+
+// answers says that somebody proven answered last where the upstream is reached,
+// or that nobody has failed to yet.
+func answers(u health.Status) bool { return u.Kind != health.Network && u.Kind != health.Identity }
 
 // interfaces are those of a snapshot as people and programs are told of them.
 func interfaces(s netmon.Snapshot) []admin.Interface {

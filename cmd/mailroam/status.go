@@ -198,13 +198,10 @@ func networkText(n admin.Network, now time.Time) string {
 	if text == "" {
 		text = safe(n.State)
 	}
-	if n.Online {
-		return text
-	}
-	if !n.Since.IsZero() {
+	if !n.Online && !n.Since.IsZero() {
 		text += " (for " + span(now.Sub(n.Since)) + ")"
 	}
-	if n.Manager != "" {
+	if n.Manager != "" && (!n.Online || n.Manager != "full") {
 		text += "; NetworkManager says " + safe(n.Manager)
 	}
 	return text

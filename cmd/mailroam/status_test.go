@@ -104,6 +104,9 @@ func TestNetworkText(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct{ state, manager, want string }{
 		{"online", "", "online"},
+		{"online", "full", "online"},
+		{"online", "limited", "online; NetworkManager says limited"},
+		{"unreachable", "full", "unreachable (for 2m); NetworkManager says full"},
 		{"portal", "portal", "captive portal? (for 2m); NetworkManager says portal"},
 		{"unreachable", "limited\x1b", `unreachable (for 2m); NetworkManager says limited\x1b`},
 		{"offline", "", "offline (for 2m)"},

@@ -25,11 +25,14 @@ type Upstream struct {
 //
 // While it is the network that is wrong, that is all there is to say of
 // upstreams that do not answer.
-func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, passwordKeys map[string]string, now time.Time) []string {
+func advise(n Network, list []health.Status, chains []alert.Chain, passwordKeys map[string]string, now time.Time) []string {
 	advice := []string{}
-	online := outlook.State == "" || outlook.State == health.Online
-	if !online {
-		advice = append(advice, network(outlook))
+	online := n.State == "" || n.State == health.Online
+	switch {
+	case !online:
+		advice = append(advice, network(n))
+	case n.Manager == portal:
+		advice = append(advice, "No upstream answers, and "+captive)
 	}
 	waiting := map[string]bool{} // upstreams that mail waits for
 	for _, c := range chains {
@@ -56,10 +59,21 @@ func advise(outlook health.Outlook, list []health.Status, chains []alert.Chain, 
 	return advice
 }
 
+// portal is NetworkManager's word for one.
+const portal = "portal"
+
+// captive is what to do where NetworkManager knows of a portal that lets no mail
+// come far enough to show itself.
+const captive = "NetworkManager says that this is a captive portal. Open a browser and log in to this network: mail waits on disk and leaves by itself."
+
 // network says what is thought of the network and what to do about it.
-func network(o health.Outlook) string {
-	words := []string{fmt.Sprintf("It is the network (%s), not the upstreams.", o.State)}
-	for _, s := range []string{o.Why, cmp.Or(o.Advice, "mail waits on disk and leaves by itself")} {
+func network(n Network) string {
+	words := []string{fmt.Sprintf("It is the network (%s), not the upstreams.", n.State)}
+	advice := cmp.Or(n.Advice, "mail waits on disk and leaves by itself")
+	if n.State == health.Unreachable && n.Manager == portal {
+		advice = captive
+	}
+	for _, s := range []string{n.Why, advice} {
 		if s = strings.TrimRight(s, ". "); s != "" {
 			words = append(words, strings.ToUpper(s[:1])+s[1:]+".")
 		}

@@ -149,7 +149,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	network, list := s.Network(), s.Health.Status()
-	advice := advise(network.Outlook, list, s.Chains(), s.PasswordKeys(), time.Now())
+	advice := advise(network, list, s.Chains(), s.PasswordKeys(), time.Now())
 	if stats.Barred > 0 {
 		advice = append([]string{alert.Barred(stats.Barred, s.PolicyHold())}, advice...)
 	}

@@ -42,8 +42,8 @@ type Network struct {
 	health.Outlook
 	Interfaces []Interface `json:"interfaces"` // that lead somewhere
 	// Manager is what the machine's NetworkManager says of it: none, portal,
-	// limited or full. It is asked when the state is not online, and left out
-	// where it says nothing.
+	// limited or full. It is asked when the state is not online or no upstream
+	// answers, and left out where it says nothing.
 	Manager string `json:"manager,omitempty"`
 }
 
