@@ -26,6 +26,7 @@ type gateway struct {
 	*peers.Mailroam
 	t    *testing.T
 	lab  *lab
+	wrap []string // runs a command where the gateway is
 	conf string
 
 	ended bool
@@ -55,14 +56,20 @@ func (l *lab) second() string {
 // start runs mailroam with these tables until the test ends.
 func (l *lab) start(t *testing.T, tables ...string) *gateway {
 	t.Helper()
+	return l.startBy(t, l.laptop.wrap(), tables...)
+}
+
+// startBy runs it by the command wrap.
+func (l *lab) startBy(t *testing.T, wrap []string, tables ...string) *gateway {
+	t.Helper()
 	dir := filepath.Join(l.dir, fmt.Sprintf("gateway-%d", l.gateways.Add(1)))
 	config := fmt.Sprintf("hostname = \"laptop.example.org\"\ndata_dir = %q\n[[listen]]\naddress = %q\n[log]\nlevel = \"debug\"\n", filepath.Join(dir, "data"), door) +
 		strings.Join(tables, "")
-	m, err := peers.StartMailroamWhere(l.ctx, l.laptop.dial, l.bin, dir, door, config, l.laptop.wrap()...)
+	m, err := peers.StartMailroamWhere(l.ctx, l.laptop.dial, l.bin, dir, door, config, wrap...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{Mailroam: m, t: t, lab: l, conf: filepath.Join(dir, "config.toml"), ids: map[string]string{}}
+	g := &gateway{Mailroam: m, t: t, lab: l, wrap: wrap, conf: filepath.Join(dir, "config.toml"), ids: map[string]string{}}
 	l.running = g
 	t.Cleanup(func() {
 		if err := g.end(); err != nil {
@@ -152,11 +159,14 @@ func (g *gateway) hand(n, size int) (accepted []string, err error) {
 
 // status is what `mailroam status --json` says.
 type status struct {
+	Advice  []string `json:"advice"`
 	Network struct {
-		Online    bool    `json:"online"`
-		OnlineFor float64 `json:"online_for_s"`
-		State     string  `json:"state"`
-		Why       string  `json:"why"`
+		Online     bool    `json:"online"`
+		OnlineFor  float64 `json:"online_for_s"`
+		State      string  `json:"state"`
+		Why        string  `json:"why"`
+		Manager    string  `json:"manager"`
+		Generation int     `json:"generation"`
 	} `json:"network"`
 	Upstreams []struct {
 		Name      string `json:"name"`
@@ -236,10 +246,10 @@ func (g *gateway) keep() {
 // probe runs `mailroam probe` on the laptop.
 func (g *gateway) probe() (out string, exit int) {
 	g.t.Helper()
-	args := append(g.lab.laptop.wrap()[1:], g.lab.bin, "probe", "--config", g.conf)
+	args := slices.Concat(g.wrap[1:], []string{g.lab.bin, "probe", "--config", g.conf})
 	ctx, cancel := context.WithTimeout(g.lab.ctx, time.Minute)
 	defer cancel()
-	b, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
+	b, err := exec.CommandContext(ctx, g.wrap[0], args...).CombinedOutput()
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
 		return string(b), e.ExitCode()
 	}

@@ -37,15 +37,10 @@ func (l *laptop) join(w *network) (up time.Time, err error) {
 	if err := l.leave(); err != nil {
 		return up, err
 	}
-	if err := l.other.ip("link set air netns " + string(w.netns)); err != nil {
-		return up, err
-	}
-	l.other = w.netns
-	if err := w.ip("link set air master lan\nlink set air up"); err != nil {
+	if err := l.plugInto(w); err != nil {
 		return up, err
 	}
 	time.Sleep(200 * time.Millisecond) // of discover, offer, request and acknowledgement
-	l.at = w
 	if err := l.ip(fmt.Sprintf("addr add %s brd + dev wlan0", w.host4)); err != nil {
 		return up, err
 	}
@@ -64,13 +59,25 @@ func (l *laptop) join(w *network) (up time.Time, err error) {
 	return time.Now(), err
 }
 
+// plugInto puts the cable into a network, and nothing else.
+func (l *laptop) plugInto(w *network) error {
+	if err := l.other.ip("link set air netns " + string(w.netns)); err != nil {
+		return err
+	}
+	l.other, l.at = w.netns, w
+	return w.ip("link set air master lan\nlink set air up")
+}
+
+// unplug pulls the cable.
+func (l *laptop) unplug() error { return l.other.ip("link set air down\nlink set air nomaster") }
+
 // leave loses the carrier, and what the lease gave.
 func (l *laptop) leave() error {
 	if l.at == nil {
 		return nil
 	}
 	l.at = nil
-	if err := l.other.ip("link set air down\nlink set air nomaster"); err != nil {
+	if err := l.unplug(); err != nil {
 		return err
 	}
 	// With its last address an interface loses its routes of IPv4; those of IPv6

@@ -136,6 +136,10 @@ const (
 		type filter hook forward priority 0
 		meta nfproto ipv6 drop
 	}`
+	noWeb = `chain forward {
+		type filter hook forward priority 0
+		tcp dport 80 reject with tcp reset
+	}`
 	// The router is dead; the link to it stays up.
 	deadRouter = `chain in {
 		type filter hook input priority 0
