@@ -60,7 +60,8 @@ func TestRouterForgets(t *testing.T) {
 		l.a.practice.SetFaults()
 		return outcome{tokens: tokens, since: since}
 	}})
-	l.play(t, scenario{name: "NAT forgets in the body", first: giveUp + coolOff, rounds: 1, round: func() outcome {
+	const again = 1500 * time.Millisecond // for the whole body
+	l.play(t, scenario{name: "NAT forgets in the body", first: giveUp + coolOff + again, rounds: 1, round: func() outcome {
 		keep(one)
 		l.a.pace.reset(slow)
 		tokens := one.submit(1, 1, large)
