@@ -44,8 +44,16 @@ func (g *Gateway) view(ctx context.Context) (alert.View, error) {
 		// Without the monotonic clock, which stands still while the machine
 		// sleeps.
 		Now: time.Now().Round(0), Odometer: g.health.Odometer(), Outlook: g.health.Outlook(), Upstreams: g.health.Status(),
-		Queue: stats, Disk: g.alert(), Passed: g.passed.over(), Chains: g.senders(),
+		Queue: stats, Disk: g.alert(), Passed: g.passed.over(), Chains: g.senders(), Refusals: g.refusals(),
 	}, nil
+}
+
+// refusals lists the senders whose first choice refuses them.
+func (g *Gateway) refusals() (list []alert.Refusal) {
+	for _, p := range g.dispatch.PassedOver() {
+		list = append(list, alert.Refusal(p))
+	}
+	return list
 }
 
 // senders lists whose mail may take which upstreams now.

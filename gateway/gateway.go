@@ -261,7 +261,7 @@ func (g *Gateway) control() *admin.Server {
 		Info: func() admin.Info {
 			return admin.Info{PID: os.Getpid(), Version: g.version, Started: g.started, Hostname: g.current().Hostname, Listen: addresses(g.Addrs()), Alert: g.alert()}
 		},
-		Network: g.network, Chains: g.senders, PasswordKeys: g.passwordKeys, Blocked: g.blocked, Route: g.explain,
+		Network: g.network, Chains: g.senders, PasswordKeys: g.passwordKeys, Blocked: g.blocked, Refusals: g.refusals, Route: g.explain,
 	})
 }
 

@@ -25,7 +25,7 @@ type Upstream struct {
 //
 // While it is the network that is wrong, that is all there is to say of
 // upstreams that do not answer.
-func advise(n Network, list []health.Status, chains []alert.Chain, passwordKeys map[string]string, now time.Time) []string {
+func advise(n Network, list []health.Status, chains []alert.Chain, refusals []alert.Refusal, passwordKeys map[string]string, now time.Time) []string {
 	advice := []string{}
 	online := n.State == "" || n.State == health.Online
 	switch {
@@ -54,6 +54,9 @@ func advise(n Network, list []health.Status, chains []alert.Chain, passwordKeys 
 		case waiting[u.Name], u.Kind == health.Account:
 			// An account that is out of order will be so, too, when it is its turn.
 			advice = append(advice, text)
+		}
+		if refuses := alert.RefusesSenders(u.Name, refusals, now); refuses != "" && online {
+			advice = append(advice, refuses)
 		}
 	}
 	return advice

@@ -52,7 +52,7 @@ func TestAdvice(t *testing.T) {
 		{"refused for where we are", []health.Status{relaying, home}, []string{`Running on choice 2, "home": "work" is cooling for 1m30s: 550 5.7.1 relaying denied. It refuses mail from this network: there is nothing to do`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := advise(Network{}, tt.list, forAll, map[string]string{"home": "password_file"}, now)
+			got := advise(Network{}, tt.list, forAll, nil, map[string]string{"home": "password_file"}, now)
 			if len(got) != len(tt.want) {
 				t.Fatalf("got %q", got)
 			}
@@ -73,7 +73,7 @@ func TestAdviceForEachSender(t *testing.T) {
 		{Senders: []string{"@ann.example"}, Upstreams: []string{"work", "spare"}},
 		{Senders: []string{"anybody else"}, Upstreams: []string{"home", "spare"}},
 	}
-	got := advise(Network{}, list, chains, nil, time.Now())
+	got := advise(Network{}, list, chains, nil, nil, time.Now())
 	want := []string{
 		"No upstream works for mail from @work.example: it waits on disk and leaves by itself when one is back.",
 		`Running on choice 2, "spare", with mail from @ann.example: "work" is down: timed out. It is used again by itself when it answers; if it should answer now, check its urls and this network.`,
@@ -113,7 +113,7 @@ func TestAdviceAboutTheNetwork(t *testing.T) {
 		},
 		{health.Outlook{State: health.Offline}, "none", "It is the network (offline), not the upstreams. Mail waits on disk and leaves by itself."},
 	} {
-		got := advise(Network{Outlook: tt.outlook, Manager: tt.manager}, list, chains, nil, time.Now())
+		got := advise(Network{Outlook: tt.outlook, Manager: tt.manager}, list, chains, nil, nil, time.Now())
 		if len(got) != 2 || got[0] != tt.want || !strings.HasPrefix(got[1], `"home" is cooling: 535`) {
 			t.Errorf("%s: %q", tt.outlook.State, got)
 		}
@@ -125,7 +125,7 @@ func TestAdviceBehindASilentPortal(t *testing.T) {
 	list := []health.Status{{Name: "work", State: "down", Kind: health.Network, Why: "timed out"}}
 	chains := []alert.Chain{{Upstreams: []string{"work"}}}
 	for manager, want := range map[string]int{"": 2, "full": 2, "limited": 2, "portal": 3} {
-		got := advise(Network{Outlook: health.Outlook{State: health.Online}, Manager: manager}, list, chains, nil, time.Now())
+		got := advise(Network{Outlook: health.Outlook{State: health.Online}, Manager: manager}, list, chains, nil, nil, time.Now())
 		if len(got) != want || strings.Contains(got[0], "captive portal") != (manager == "portal") {
 			t.Errorf("%q: %q", manager, got)
 		}

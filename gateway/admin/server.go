@@ -28,6 +28,8 @@ type Options struct {
 	PasswordKeys func() map[string]string
 	// Endpoint says where an upstream is, as host:port.
 	Endpoint func(upstream string) string
+	// Refusals lists the senders whose first choice refuses them.
+	Refusals func() []alert.Refusal
 	// Blocked lists the senders for whom an upstream relays nothing.
 	Blocked func(upstream string) []Block
 	// Route says what would be done with a message.
@@ -36,8 +38,9 @@ type Options struct {
 	// Notice makes the failure notice for `fail`, nil for none. It must be
 	// pure and quick (queue.Op).
 	Notice func(queue.Message) *queue.NewMessage
-	// Wake is called after a person changed the queue, and before it Retry where
-	// mail is to be tried again: whatever refused it may have been mended.
+	// Wake is called after a person changed the queue, or would have all of it
+	// tried again, and before it Retry where mail is to be tried again: whatever
+	// refused it may have been mended.
 	Wake, Retry func()
 	// PolicyHold is how long mail waits that all upstreams refuse.
 	PolicyHold func() time.Duration
@@ -63,6 +66,9 @@ func New(path string, o Options) *Server {
 	}
 	if o.Endpoint == nil {
 		o.Endpoint = func(string) string { return "" }
+	}
+	if o.Refusals == nil {
+		o.Refusals = func() []alert.Refusal { return nil }
 	}
 	if o.Blocked == nil {
 		o.Blocked = func(string) []Block { return nil }
@@ -149,7 +155,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	network, list := s.Network(), s.Health.Status()
-	advice := advise(network, list, s.Chains(), s.PasswordKeys(), time.Now())
+	advice := advise(network, list, s.Chains(), s.Refusals(), s.PasswordKeys(), time.Now())
 	if stats.Barred > 0 {
 		advice = append([]string{alert.Barred(stats.Barred, s.PolicyHold())}, advice...)
 	}
@@ -243,7 +249,10 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 	}
 	op := queue.Op{Verb: verb, Reason: reason, By: "operator", At: time.Now().UTC(), Notice: s.Notice}
 	done, err := s.Store.Apply(r.Context(), f, op)
-	if done.Changed > 0 {
+	// Who has mended something says so with --all, whether mail waits for it or
+	// runs on another upstream meanwhile.
+	mended := err == nil && verb == queue.OpRetry && sel.All
+	if done.Changed > 0 || mended {
 		s.note(r.Context(), verb, reason, done)
 		if verb == queue.OpRetry || verb == queue.OpRelease {
 			s.Retry()

@@ -20,7 +20,9 @@ type View struct {
 	// Passed is when mail last left by another upstream, by the one that is its
 	// first choice.
 	Passed map[string]time.Time
-	Queue  queue.Stats
+	// Refusals are the senders whose first choice refuses them.
+	Refusals []Refusal
+	Queue    queue.Stats
 	// StuckWhy is why the newest is held that mailroam itself holds, "" when it was
 	// not found among very many.
 	StuckWhy string
@@ -38,16 +40,17 @@ func (v View) online() bool { return v.Outlook.State == "" || v.Outlook.State ==
 
 // The kinds of events.
 const (
-	SecondChoice = "second-choice"
-	FirstChoice  = "first-choice" // the end of second-choice
-	AllDown      = "all-down"
-	Credentials  = "credentials"
-	Quota        = "quota"
-	Refused      = "refused" // mail, by all that may send it
-	Held         = "held"    // mail, by mailroam
-	InDoubt      = "in-doubt"
-	Disk         = "disk"
-	TooMany      = "too-many" // alerts: the rest is in the log
+	SecondChoice  = "second-choice"
+	FirstChoice   = "first-choice" // the end of second-choice
+	AllDown       = "all-down"
+	Credentials   = "credentials"
+	Quota         = "quota"
+	Refused       = "refused"        // mail, by all that may send it
+	SenderRefused = "sender-refused" // by the first choice, and another takes the mail
+	Held          = "held"           // mail, by mailroam
+	InDoubt       = "in-doubt"
+	Disk          = "disk"
+	TooMany       = "too-many" // alerts: the rest is in the log
 )
 
 // key names what an alert is about: one kind of trouble with one upstream, ""
@@ -82,6 +85,10 @@ func conditions(v View, down time.Duration) (all []condition) {
 			}
 		}
 		for _, u := range v.Upstreams {
+			// In a blip the others may turn out to refuse the sender as well.
+			if text := RefusesSenders(u.Name, v.Refusals, v.Now); text != "" {
+				all = append(all, condition{key: key{SenderRefused, u.Name}, text: text, lasts: blip})
+			}
 			switch u.Kind {
 			case health.Account:
 				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s. %s", u.Name, u.Why, v.remedy(u))})
@@ -220,6 +227,8 @@ func (v View) over(k key, lasted time.Duration) string {
 		return fmt.Sprintf("The config has changed: %q is nobody's first choice any more.", k.upstream)
 	case k.kind == SecondChoice:
 		return fmt.Sprintf("Back on the first choice: mail goes by %q again,%s.", k.upstream, after)
+	case k.kind == SenderRefused:
+		return fmt.Sprintf("%q is not known to refuse a sender any longer,%s.", k.upstream, after)
 	case k.kind == Credentials:
 		return fmt.Sprintf("%q refuses our login no longer,%s.", k.upstream, after)
 	}

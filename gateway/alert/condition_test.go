@@ -98,6 +98,14 @@ func TestConditions(t *testing.T) {
 		{"refused by all", with(view(up("work")), func(v *View) { v.Queue.Barred, v.PolicyHold = 3, 24*time.Hour }), []string{
 			"refused  3 messages are refused by every upstream that may send them, for their senders or by policy. They wait for another network, password or config, and come back to their senders after 1d online (queue.policy_hold). `mailroam queue show`",
 		}},
+		{"the first choice refuses a sender", with(view(up("work"), up("home")), func(v *View) {
+			v.Refusals = []Refusal{{"ann@a.example", "work", "home", noon.Add(2 * time.Hour), "553 5.7.1 not yours"}, {"bob@a.example", "work", "home", noon.Add(time.Hour), "553 not bob's"}}
+		}), []string{
+			`sender-refused work Running on "home" with mail from ann@a.example and bob@a.example: "work" relays nothing for these senders: 553 not bob's. It is asked again after 13:00:00 UTC. Allow`,
+		}},
+		{"it is due to be asked again", with(view(up("work"), up("home"), up("spare")), func(v *View) {
+			v.Refusals = []Refusal{{"ann@a.example", "home", "spare", noon, "553 no"}}
+		}), []string{`sender-refused home Running on "spare" with mail from ann@a.example: "home" relays nothing for this sender: 553 no. It is asked again with the next message.`}},
 		{"held", with(view(up("work")), func(v *View) { v.Queue.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
 			"held  Held until you decide: 1 message. Of the newest: no upstream may send for <x@example.net>. See",
 		}},
@@ -203,6 +211,7 @@ func TestLedger(t *testing.T) {
 	trial.Preferred = true
 	fresh := is("work", "unknown", "", health.None)
 	both, second, none := view(up("work"), up("home")), view(down("work"), up("home")), view(down("work"), down("home"))
+	sender := with(both, func(v *View) { v.Refusals = []Refusal{{"ann@a.example", "work", "home", noon, "553 no"}} })
 	for _, tt := range []struct {
 		name  string
 		steps []step
@@ -227,6 +236,14 @@ func TestLedger(t *testing.T) {
 			{after: 2 * m, view: refused(0), news: "-refused:", tell: "-refused:"},
 			{after: 3 * m, view: stuck(1), news: "held:", tell: "held:"},
 			{after: 4 * m, view: stuck(0), news: "-held:", tell: "-held:"},
+		}},
+		{"a sender is refused by the first choice, and by all", []step{
+			{view: sender},
+			{after: 5 * time.Second, view: both}, // the others as well: that is another matter
+			{after: m, view: sender},
+			{after: 2 * m, view: sender, news: "sender-refused:work", tell: "sender-refused:work"},
+			{after: 3 * m, view: portal(both)},
+			{after: 4 * m, view: both, news: "-sender-refused:work", tell: "-sender-refused:work"},
 		}},
 		{"a blip that mail met is", []step{
 			{view: passed(second, "work", -2*m)}, // for a reason of its own

@@ -41,6 +41,22 @@ func TestAllRefuseTheSender(t *testing.T) {
 	}
 }
 
+// TestFirstRefusesTheSender: the mail goes by the second, and that is not to be
+// overlooked: the upstreams are well, both of them.
+func TestFirstRefusesTheSender(t *testing.T) {
+	a, b := &upstream{faults: []string{"mail=553 5.7.1 not owned by user"}}, &upstream{}
+	s := stage(t, "", a, b)
+	s.submit(bob)
+	s.want("it arrived", func() bool { return b.got(bob) == 1 })
+	s.want("status says so", func() bool { return strings.Contains(s.says("status"), `Running on "second" with mail from `+ann) })
+	s.wantSaid(s.says("status"), `"first" relays nothing for this sender`, "not owned by user", "It is asked again after")
+	a.fail(t)
+	s.says("queue", "retry", "--all")
+	s.submit(bob)
+	s.want("the next one at the first", func() bool { return a.got(bob) == 1 })
+	s.want("status says no more of it", func() bool { return !strings.Contains(s.says("status"), ann) })
+}
+
 // TestQuotaIsRemembered: an account that is used up for the day is left alone,
 // also by the next process, and status says until when.
 func TestQuotaIsRemembered(t *testing.T) {
