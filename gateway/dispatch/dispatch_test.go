@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -554,6 +555,30 @@ func TestRelayDeniedIsTheSenders(t *testing.T) {
 		w.wantTook(map[string]int{"a": 1, "b": 5})
 		if asked, _ := w.peers["a"].count(); asked != 2 {
 			t.Errorf("the first was asked %d times, want one for each sender", asked)
+		}
+	})
+}
+
+// TestSenderRefusedBesideOthers: what is remembered of a refused sender is what
+// was said of the sender, whatever was said of others before.
+func TestSenderRefusedBesideOthers(t *testing.T) {
+	live(t, both, func(w *world) {
+		w.peers["a"].plays(func(_ int, d relay.Delivery) *relay.Result {
+			r := relay.Result{Served: true}
+			for _, to := range d.Recipients {
+				reply := relay.Reply{Code: 554, Enhanced: "5.7.1", Text: "Relay access denied"}
+				if to.Address == "gone@example.net" {
+					reply = relay.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user"}
+				}
+				r.Rcpts = append(r.Rcpts, relay.RcptResult{Stage: relay.Rcpt, Reply: reply})
+			}
+			return &r
+		})
+		w.submit("ann@example.com", "gone@example.net", "bob@example.net")
+		w.pass(time.Second)
+		blocks := slices.DeleteFunc(w.d.Blocks(), func(b Block) bool { return b.Sender == "" }) // of the notice
+		if len(blocks) != 1 || blocks[0].Why != "554 5.7.1 Relay access denied" {
+			t.Errorf("%+v", blocks)
 		}
 	})
 }

@@ -205,8 +205,8 @@ func (l *leg) charge(j *Judgement, now time.Time) health.Fault {
 	case j.Accepted:
 		l.d.senders.accept(u, from)
 	case j.Sender:
-		a := j.Attempts[0]
-		said := queue.Answer{Code: a.Code, Enhanced: a.Enhanced, Text: a.Text}.String()
+		k := slices.IndexFunc(j.Results, func(r queue.RcptResult) bool { return r.Last.Scope == string(relay.ScopeSender) })
+		said := j.Results[k].Last.String() // of others it may have said something else
 		many := l.d.senders.refuse(u, from, said, now)
 		for i := range j.Refusals { // asking before that would find the sender blocked
 			j.Refusals[i].Until = latest(j.Refusals[i].Until, l.d.senders.until(u, from, now).UTC())
