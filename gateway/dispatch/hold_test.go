@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -313,6 +314,49 @@ func TestNoticeOfUnasked(t *testing.T) {
 		}
 		if told != 2 {
 			t.Errorf("%d notices, want of delay and of failure", told)
+		}
+	})
+}
+
+// TestNoticeOfUnaskedLater: the same of mail whose own tries met nobody.
+func TestNoticeOfUnaskedLater(t *testing.T) {
+	live(t, both, func(w *world) {
+		for _, n := range both {
+			w.peers[n].plays(func(_ int, d relay.Delivery) *relay.Result {
+				r := all(d, relay.RcptResult{Stage: relay.Connect, Err: errors.New("connection refused")})
+				return &r
+			})
+		}
+		id := w.submit("ann@example.com", "cy@example.net")
+		w.pass(10 * time.Millisecond)
+		if m := w.get(id); len(m.Attempts) != 2 {
+			t.Fatalf("it was to meet nobody: %+v", m)
+		}
+		for _, n := range both {
+			w.d.senders.refuse(n, "ann@example.com", "550 5.7.1 not your sender address", time.Now())
+			w.peers[n].plays(onlyFrom("ann@example.com", notYou))
+		}
+		w.pass(time.Minute)
+		if m := w.get(id); len(m.Attempts) != 2 || m.Barred == 0 {
+			t.Fatalf("it was to be barred by what is known: %+v", m)
+		}
+		told := 0
+		for _, p := range w.peers {
+			for _, b := range p.bodies {
+				told++
+				b = strings.NewReplacer("=\r\n", "", "=\n", "").Replace(b) // quoted-printable
+				for _, n := range both {
+					if !strings.Contains(b, n+" could not be used: relays nothing for this sender: 550 5.7.1 not your sender address") {
+						t.Errorf("what %s said is missing:\n%s", n, b)
+					}
+				}
+				if !strings.Contains(b, "Action: delayed") || !strings.Contains(b, "Status: 4.7.1") || !strings.Contains(b, "does not let you send with this sender address") {
+					t.Errorf("the reason is another:\n%s", b)
+				}
+			}
+		}
+		if told != 1 {
+			t.Errorf("%d notices", told)
 		}
 	})
 }

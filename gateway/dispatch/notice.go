@@ -80,16 +80,23 @@ func onceInDoubt(m *queue.Message, i int) queue.Recipient {
 }
 
 // withUnasked adds to what was said about a recipient why others were not even
-// asked: its sender is to hear of every upstream.
+// asked: its sender is to hear of every upstream. It stands for what such a one
+// said before, but for a refusal for good: that is the better reason. That
+// somebody could not be reached, before, is none any more.
 func withUnasked(m *queue.Message, r queue.Recipient) queue.Recipient {
 	for _, f := range m.Refusals {
-		if !unasked(f) || slices.ContainsFunc(r.Said, func(a queue.Answer) bool { return a.Upstream == f.Upstream }) {
+		truer := func(a queue.Answer) bool {
+			return a.Upstream == f.Upstream && (a.Permanent() && weighs(relay.Scope(a.Scope)) || !a.At.Before(f.Answer.At))
+		}
+		if !unasked(f) || slices.ContainsFunc(r.Said, truer) {
 			continue
 		}
-		r.Said = append(slices.Clone(r.Said), f.Answer)
-		if r.Last.String() == "" {
-			r.Last = f.Answer
+		if last := r.Last; last.String() == "" || last.Code == 0 && r.Doubt == nil && last.At.Before(f.Answer.At) {
+			if r.Last = f.Answer; last.String() != "" {
+				r.Said = r.Say(last)
+			}
 		}
+		r.Said = r.Say(f.Answer)
 	}
 	return r
 }
