@@ -2,7 +2,9 @@ package dispatch
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mailroam/queue"
@@ -16,10 +18,11 @@ type PassedOver struct {
 	Why               string    // what the first said
 }
 
-// PassedOver lists the mail that another upstream takes for such a reason. It is
-// so until the first takes a recipient from that sender: the end of a block is
-// only when that is tried again. Without mail it is forgotten in the end. Who is
-// refused by all is not in it, nor are notices, which have no sender.
+// PassedOver lists the mail that another upstream takes for such a reason, be it
+// to some recipients only. It is so until the first takes a recipient from that
+// sender: the end of a block is only when that is tried again. Without mail it is
+// forgotten in the end. Who is refused by all is not in it, nor are notices, which
+// have no sender.
 func (d *Dispatcher) PassedOver() []PassedOver {
 	now := time.Now()
 	d.mu.Lock()
@@ -30,22 +33,56 @@ func (d *Dispatcher) PassedOver() []PassedOver {
 		}
 	}
 	d.mu.Unlock()
+	if len(known) == 0 {
+		return nil
+	}
 	var list []PassedOver
+	to := rs.destinations()
 	for k, b := range known {
-		may := rs.Eligible(&queue.Message{ReversePath: k.reversePath})
-		if len(may) == 0 || may[0] != k.upstream {
-			continue
+		refuses := func(name string) bool {
+			_, ok := known[at(name, k.reversePath)]
+			return ok
 		}
-		by := slices.IndexFunc(may, func(name string) bool {
-			_, refuses := known[at(name, k.reversePath)]
-			return !refuses
-		})
-		if by > 0 {
-			list = append(list, PassedOver{Sender: k.reversePath, First: k.upstream, By: may[by], Until: b.until.UTC(), Why: b.why})
+		if by := rs.insteadOf(k, to, refuses); by != "" {
+			list = append(list, PassedOver{Sender: k.reversePath, First: k.upstream, By: by, Until: b.until.UTC(), Why: b.why})
 		}
 	}
 	slices.SortFunc(list, func(a, b PassedOver) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Sender, b.Sender))
 	})
 	return list
+}
+
+// insteadOf is who takes mail of a sender to one of the recipients for whom the
+// upstream is its first choice; "" for nobody.
+func (rs Routes) insteadOf(k senderAt, to []queue.Recipient, refuses func(upstream string) bool) string {
+	for _, r := range to {
+		may := rs.Eligible(&queue.Message{ReversePath: k.reversePath, Recipients: []queue.Recipient{r}})
+		if len(may) == 0 || may[0] != k.upstream {
+			continue
+		}
+		if by := slices.IndexFunc(may, func(name string) bool { return !refuses(name) }); by > 0 {
+			return may[by]
+		}
+	}
+	return ""
+}
+
+// destinations gives one recipient for all to whom the same upstreams may send.
+func (rs Routes) destinations() (to []queue.Recipient) {
+	seen := map[string]bool{}
+	add := func(domain string) {
+		r := queue.Recipient{Address: "bob@" + strings.ReplaceAll(domain, "*", "anybody.else"), State: queue.Pending}
+		who := fmt.Sprintf("%q", rs.Eligible(&queue.Message{Recipients: []queue.Recipient{r}}))
+		if !seen[who] {
+			seen[who], to = true, append(to, r)
+		}
+	}
+	add("anybody.else.example")
+	for k := range rs.list {
+		for _, domain := range rs.list[k].Recipients {
+			add(domain)
+		}
+	}
+	return to
 }

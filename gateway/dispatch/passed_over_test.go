@@ -10,6 +10,7 @@ import (
 func TestPassedOver(t *testing.T) {
 	const ann = "ann@a.example"
 	a, b, c := Route{Name: "a"}, Route{Name: "b"}, Route{Name: "c"}
+	x, y := Route{Name: "x", Recipients: []string{"*.x.example"}}, Route{Name: "y", Recipients: []string{"@y.example"}}
 	for name, tt := range map[string]struct {
 		list  []Route
 		by    []string // who refuses ann
@@ -23,6 +24,11 @@ func TestPassedOver(t *testing.T) {
 		"there is one only":             {[]Route{a}, []string{"a"}, 0, ""},
 		"the first is not for ann":      {[]Route{{Name: "b", Senders: []string{"@b.example"}}, a, c}, []string{"a"}, 0, "a c"},
 		"the second is not for ann":     {[]Route{a, {Name: "b", Senders: []string{"@b.example"}}}, []string{"a"}, 0, ""},
+		"the next goes elsewhere":       {[]Route{x, y}, []string{"x"}, 0, ""},
+		"the next but one goes there":   {[]Route{x, y, c}, []string{"x"}, 0, "x c"},
+		"all that go there":             {[]Route{x, y, c}, []string{"x", "c"}, 0, ""},
+		"the first goes elsewhere":      {[]Route{x, b, c}, []string{"b"}, 0, "b c"},
+		"only one goes there":           {[]Route{x, b}, []string{"b"}, 0, ""},
 		"it is due to be tried again":   {[]Route{a, b}, []string{"a"}, 2 * time.Hour, "a b"},
 		"nothing was heard of it since": {[]Route{a, b}, []string{"a"}, 26 * time.Hour, ""},
 	} {
