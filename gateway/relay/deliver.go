@@ -36,8 +36,8 @@ type Delivery struct {
 	// results so far, by RcptResult.Final; both count as in Envelope.Recipients.
 	// Who was one too many has that for a result, and is asked again. An error
 	// means that the dot is not sent. There is a second transaction only when the
-	// upstream takes fewer recipients at a time than there are, or refuses
-	// parameters that can be left out.
+	// upstream takes fewer recipients at a time than there are, or in a session
+	// fewer domains of them, or refuses parameters that can be left out.
 	BeforeDot func(ctx context.Context, accepted []int, soFar []RcptResult) error
 	Hurry     bool // another upstream is usable: set-up must be quick
 	// GiveUp is closed when the upstream was found dead meanwhile. It ends the
