@@ -55,7 +55,7 @@ func advise(n Network, list []health.Status, chains []alert.Chain, refusals []al
 			// An account that is out of order will be so, too, when it is its turn.
 			advice = append(advice, text)
 		}
-		if refuses := alert.RefusesSenders(u.Name, refusals, now); refuses != "" && online {
+		if refuses := alert.RefusesSenders(u.Name, refusals, list, now); refuses != "" && online {
 			advice = append(advice, refuses)
 		}
 	}

@@ -46,7 +46,7 @@ const (
 	Credentials   = "credentials"
 	Quota         = "quota"
 	Refused       = "refused"        // mail, by all that may send it
-	SenderRefused = "sender-refused" // by the first choice, and another takes the mail
+	SenderRefused = "sender-refused" // by the first choice, and another may take the mail
 	Held          = "held"           // mail, by mailroam
 	InDoubt       = "in-doubt"
 	Disk          = "disk"
@@ -86,14 +86,14 @@ func conditions(v View, down time.Duration) (all []condition) {
 		}
 		for _, u := range v.Upstreams {
 			// In a blip the others may turn out to refuse the sender as well.
-			if text := RefusesSenders(u.Name, v.Refusals, v.Now); text != "" {
+			if text := RefusesSenders(u.Name, v.Refusals, v.Upstreams, v.Now); text != "" {
 				all = append(all, condition{key: key{SenderRefused, u.Name}, text: text, lasts: blip})
 			}
 			switch u.Kind {
 			case health.Account:
-				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s. %s", u.Name, u.Why, v.remedy(u))})
+				all = append(all, condition{key: key{Credentials, u.Name}, since: u.Since, text: fmt.Sprintf("%q refuses our login: %s %s", u.Name, sentence(u.Why), v.remedy(u))})
 			case health.Quota:
-				all = append(all, condition{key: key{Quota, u.Name}, since: u.Since, text: fmt.Sprintf("%q takes no more mail for now: %s. %s", u.Name, u.Why, v.remedy(u))})
+				all = append(all, condition{key: key{Quota, u.Name}, since: u.Since, text: fmt.Sprintf("%q takes no more mail for now: %s %s", u.Name, sentence(u.Why), v.remedy(u))})
 			}
 		}
 	}

@@ -99,12 +99,20 @@ func TestConditions(t *testing.T) {
 			"refused  3 messages are refused by every upstream that may send them, for their senders or by policy. They wait for another network, password or config, and come back to their senders after 1d online (queue.policy_hold). `mailroam queue show`",
 		}},
 		{"the first choice refuses a sender", with(view(up("work"), up("home")), func(v *View) {
-			v.Refusals = []Refusal{{"ann@a.example", "work", "home", noon.Add(2 * time.Hour), "553 5.7.1 not yours"}, {"bob@a.example", "work", "home", noon.Add(time.Hour), "553 not bob's"}}
+			v.Refusals = []Refusal{{"ann@a.example", "work", []string{"home"}, noon.Add(2 * time.Hour), "553 5.7.1 not yours"}, {"bob@a.example", "work", []string{"home"}, noon.Add(time.Hour), "553 not bob's"}}
 		}), []string{
 			`sender-refused work Running on "home" with mail from ann@a.example and bob@a.example: "work" relays nothing for these senders: 553 not bob's. It is asked again after 13:00:00 UTC. Allow`,
 		}},
+		{"the first choice refuses a sender, and the second is down", with(view(up("work"), down("home"), up("spare")), func(v *View) {
+			v.Refusals = []Refusal{{"ann@a.example", "work", []string{"home", "spare"}, noon, "553 no"}, {"bob\u202e@a.example", "work", []string{"home"}, noon, "553 not bob's."}}
+		}), []string{
+			`sender-refused work Running on "spare" with mail from ann@a.example, and mail from bob\u202e@a.example waits until another upstream works: "work" relays nothing for these senders: 553 no. It is`,
+		}},
+		{"the first choice refuses a sender, and nobody else works", with(view(up("work"), down("home")), func(v *View) {
+			v.Refusals = []Refusal{{"ann@a.example", "work", []string{"home"}, noon, "553 no."}}
+		}), []string{`sender-refused work Mail from ann@a.example waits until another upstream works: "work" relays nothing for this sender: 553 no. It is`}},
 		{"it is due to be asked again", with(view(up("work"), up("home"), up("spare")), func(v *View) {
-			v.Refusals = []Refusal{{"ann@a.example", "home", "spare", noon, "553 no"}}
+			v.Refusals = []Refusal{{"ann@a.example", "home", []string{"spare"}, noon, "553 no"}}
 		}), []string{`sender-refused home Running on "spare" with mail from ann@a.example: "home" relays nothing for this sender: 553 no. It is asked again with the next message.`}},
 		{"held", with(view(up("work")), func(v *View) { v.Queue.Stuck, v.StuckWhy = 1, "no upstream may send for <x@example.net>" }), []string{
 			"held  Held until you decide: 1 message. Of the newest: no upstream may send for <x@example.net>. See",
@@ -211,7 +219,7 @@ func TestLedger(t *testing.T) {
 	trial.Preferred = true
 	fresh := is("work", "unknown", "", health.None)
 	both, second, none := view(up("work"), up("home")), view(down("work"), up("home")), view(down("work"), down("home"))
-	sender := with(both, func(v *View) { v.Refusals = []Refusal{{"ann@a.example", "work", "home", noon, "553 no"}} })
+	sender := with(both, func(v *View) { v.Refusals = []Refusal{{"ann@a.example", "work", []string{"home"}, noon, "553 no"}} })
 	for _, tt := range []struct {
 		name  string
 		steps []step

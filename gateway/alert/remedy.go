@@ -26,8 +26,11 @@ func Standing(u health.Status, now time.Time) string {
 	if u.Why != "" {
 		text += ": " + u.Why
 	}
-	return text + "."
+	return sentence(text)
 }
+
+// sentence ends a text as one, also where a server has done so.
+func sentence(text string) string { return strings.TrimRight(text, ". ") + "." }
 
 // Barred says of so many messages that all upstreams refuse them, and what
 // becomes of them after hold.

@@ -10,15 +10,16 @@ import (
 	"mailroam/queue"
 )
 
-// PassedOver says that a sender's mail goes by another upstream than its first
-// choice, since that one refuses the sender.
+// PassedOver says that a sender's mail passes by its first choice, since that one
+// refuses the sender.
 type PassedOver struct {
-	Sender, First, By string
-	Until             time.Time // when the first is asked again; past: with the next message
-	Why               string    // what the first said
+	Sender, First string
+	Others        []string  // who may take it then, in order of preference
+	Until         time.Time // when the first is asked again; past: with the next message
+	Why           string    // what the first said
 }
 
-// PassedOver lists the mail that another upstream takes for such a reason, be it
+// PassedOver lists the mail that others may take for such a reason, be it
 // to some recipients only. It is so until the first takes a recipient from that
 // sender: the end of a block is only when that is tried again. Without mail it is
 // forgotten in the end. Who is refused by all is not in it, nor are notices, which
@@ -43,8 +44,8 @@ func (d *Dispatcher) PassedOver() []PassedOver {
 			_, ok := known[at(name, k.reversePath)]
 			return ok
 		}
-		if by := rs.insteadOf(k, to, refuses); by != "" {
-			list = append(list, PassedOver{Sender: k.reversePath, First: k.upstream, By: by, Until: b.until.UTC(), Why: b.why})
+		if others := rs.insteadOf(k, to, refuses); len(others) > 0 {
+			list = append(list, PassedOver{Sender: k.reversePath, First: k.upstream, Others: others, Until: b.until.UTC(), Why: b.why})
 		}
 	}
 	slices.SortFunc(list, func(a, b PassedOver) int {
@@ -53,19 +54,19 @@ func (d *Dispatcher) PassedOver() []PassedOver {
 	return list
 }
 
-// insteadOf is who takes mail of a sender to one of the recipients for whom the
-// upstream is its first choice; "" for nobody.
-func (rs Routes) insteadOf(k senderAt, to []queue.Recipient, refuses func(upstream string) bool) string {
+// insteadOf lists who may take mail of a sender to one of the recipients for whom
+// the upstream, which refuses the sender, is its first choice.
+func (rs Routes) insteadOf(k senderAt, to []queue.Recipient, refuses func(upstream string) bool) []string {
 	for _, r := range to {
 		may := rs.Eligible(&queue.Message{ReversePath: k.reversePath, Recipients: []queue.Recipient{r}})
 		if len(may) == 0 || may[0] != k.upstream {
 			continue
 		}
-		if by := slices.IndexFunc(may, func(name string) bool { return !refuses(name) }); by > 0 {
-			return may[by]
+		if others := slices.DeleteFunc(may, refuses); len(others) > 0 {
+			return others
 		}
 	}
-	return ""
+	return nil
 }
 
 // destinations gives one recipient for all to whom the same upstreams may send.

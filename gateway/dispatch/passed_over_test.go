@@ -17,19 +17,19 @@ func TestPassedOver(t *testing.T) {
 		after time.Duration
 		want  string
 	}{
-		"by the first":                  {[]Route{a, b, c}, []string{"a"}, 0, "a b"},
-		"by the first two":              {[]Route{a, b, c}, []string{"a", "b"}, 0, "a c"},
+		"by the first":                  {[]Route{a, b, c}, []string{"a"}, 0, "a [b c]"},
+		"by the first two":              {[]Route{a, b, c}, []string{"a", "b"}, 0, "a [c]"},
 		"by the second":                 {[]Route{a, b}, []string{"b"}, 0, ""},
 		"by all":                        {[]Route{a, b}, []string{"a", "b"}, 0, ""},
 		"there is one only":             {[]Route{a}, []string{"a"}, 0, ""},
-		"the first is not for ann":      {[]Route{{Name: "b", Senders: []string{"@b.example"}}, a, c}, []string{"a"}, 0, "a c"},
+		"the first is not for ann":      {[]Route{{Name: "b", Senders: []string{"@b.example"}}, a, c}, []string{"a"}, 0, "a [c]"},
 		"the second is not for ann":     {[]Route{a, {Name: "b", Senders: []string{"@b.example"}}}, []string{"a"}, 0, ""},
 		"the next goes elsewhere":       {[]Route{x, y}, []string{"x"}, 0, ""},
-		"the next but one goes there":   {[]Route{x, y, c}, []string{"x"}, 0, "x c"},
+		"the next but one goes there":   {[]Route{x, y, c}, []string{"x"}, 0, "x [c]"},
 		"all that go there":             {[]Route{x, y, c}, []string{"x", "c"}, 0, ""},
-		"the first goes elsewhere":      {[]Route{x, b, c}, []string{"b"}, 0, "b c"},
+		"the first goes elsewhere":      {[]Route{x, b, c}, []string{"b"}, 0, "b [c]"},
 		"only one goes there":           {[]Route{x, b}, []string{"b"}, 0, ""},
-		"it is due to be tried again":   {[]Route{a, b}, []string{"a"}, 2 * time.Hour, "a b"},
+		"it is due to be tried again":   {[]Route{a, b}, []string{"a"}, 2 * time.Hour, "a [b]"},
 		"nothing was heard of it since": {[]Route{a, b}, []string{"a"}, 26 * time.Hour, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestPassedOver(t *testing.T) {
 				time.Sleep(tt.after)
 				got := ""
 				for _, p := range d.PassedOver() {
-					got += fmt.Sprintf("%s %s", p.First, p.By)
+					got += fmt.Sprintf("%s %v", p.First, p.Others)
 					if p.Sender != ann || p.Why != "553 no" {
 						t.Errorf("%+v", p)
 					}
