@@ -18,6 +18,7 @@ type action struct {
 	example string
 	did     string // "held": what is said of messages that were changed
 	skipped string // why others were not
+	besides string // what --all does besides, "" for nothing
 }
 
 // actCommand makes the command for a verb: they differ in words only.
@@ -52,6 +53,9 @@ func (a *app) actCommand(v action) *cobra.Command {
 				return printJSON(a.out, done)
 			}
 			a.printAffected(v, done, wished(c.Context(), client, v.verb, done))
+			if sel.All && v.besides != "" {
+				fmt.Fprintln(a.out, v.besides)
+			}
 			return nil
 		},
 	}

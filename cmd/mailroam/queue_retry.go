@@ -18,5 +18,6 @@ first.`,
 		example: "  mailroam queue retry --all",
 		did:     "due now",
 		skipped: "held, being sent, or finished",
+		besides: "Upstreams that refused a sender, or mail by policy, are asked again.",
 	})
 }

@@ -41,19 +41,20 @@ func TestAllRefuseTheSender(t *testing.T) {
 	}
 }
 
-// TestFirstRefusesTheSender: the mail goes by the second, and that is not to be
-// overlooked: the upstreams are well, both of them.
-func TestFirstRefusesTheSender(t *testing.T) {
+// TestFirstChoiceRefusesTheSender: the mail goes by the next, and that is not to
+// be overlooked: the upstreams are well, both of them. Before them is one for
+// others.
+func TestFirstChoiceRefusesTheSender(t *testing.T) {
 	a, b := &upstream{faults: []string{"mail=553 5.7.1 not owned by user"}}, &upstream{}
-	s := stage(t, "", a, b)
+	s := stage(t, "", &upstream{config: `recipients = ["branch.example"]`}, a, b)
 	s.submit(bob)
 	s.want("it arrived", func() bool { return b.got(bob) == 1 })
-	s.want("status says so", func() bool { return strings.Contains(s.says("status"), `Running on "second" with mail from `+ann) })
-	s.wantSaid(s.says("status"), `"first" relays nothing for this sender`, "not owned by user", "It is asked again after")
+	s.want("status says so", func() bool { return strings.Contains(s.says("status"), `Running on "third" with mail from `+ann) })
+	s.wantSaid(s.says("status"), `"second" relays nothing for this sender`, "not owned by user", "It is asked again after")
 	a.fail(t)
-	s.says("queue", "retry", "--all")
+	s.wantSaid(s.says("queue", "retry", "--all"), "are asked again")
 	s.submit(bob)
-	s.want("the next one at the first", func() bool { return a.got(bob) == 1 })
+	s.want("the next one at the first choice", func() bool { return a.got(bob) == 1 })
 	s.want("status says no more of it", func() bool { return !strings.Contains(s.says("status"), ann) })
 }
 
