@@ -3,10 +3,12 @@ package dispatch
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mailroam/gateway/dsn"
 	"mailroam/gateway/relay"
 	"mailroam/health/netmon"
 	"mailroam/queue"
@@ -359,6 +361,26 @@ func TestNoticeOfUnaskedLater(t *testing.T) {
 			t.Errorf("%d notices", told)
 		}
 	})
+}
+
+// TestNoticeOfUnaskedElsewhere: nothing is said of an upstream that carries no
+// mail to the recipient anyway.
+func TestNoticeOfUnaskedElsewhere(t *testing.T) {
+	m := letterTo("ann@example.com", "bob@x.example", "cy@y.example")
+	rs := NewRoutes([]Route{{Name: "a", Recipients: []string{"x.example"}}, {Name: "b"}})
+	for _, n := range both {
+		m.Refusals = append(m.Refusals, queue.Refusal{Upstream: n, Perm: true, Answer: block{why: "553 no"}.answer(n)})
+	}
+	about := rs.topics(m, queue.Outcome{Warned: true}, nil)
+	var got []string
+	for _, r := range about[dsn.Delayed] {
+		for _, s := range r.Said {
+			got = append(got, r.Address+" "+s.Upstream)
+		}
+	}
+	if want := []string{"bob@x.example a", "bob@x.example b", "cy@y.example b"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // TestDoneIsNotBarred: a message that one refused and another took is barred by

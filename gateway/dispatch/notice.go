@@ -23,7 +23,7 @@ func (t *trip) notices(ctx context.Context, now Now) {
 	m.Record(t.o.Rcpts)
 	m.Attempts = slices.Concat(m.Attempts, t.o.Attempts)
 	m.Online, m.Barred, m.Refusals = max(m.Online, t.o.Online), t.o.Barred, t.o.Refusals
-	about := topics(&m, t.o, t.relayed)
+	about := t.config.Routes.topics(&m, t.o, t.relayed)
 	if len(about) == 0 {
 		return
 	}
@@ -44,23 +44,23 @@ func (t *trip) notices(ctx context.Context, now Now) {
 // topics are the recipients that a notice of each kind is about, by what their
 // sender wants to hear (RFC 3461 4.1). Nobody reads a notice about a notice, or
 // about mail with the null reverse-path (RFC 5321 4.5.5).
-func topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]queue.Recipient {
+func (rs Routes) topics(m *queue.Message, o queue.Outcome, relayed []int) map[dsn.Kind][]queue.Recipient {
 	if m.ReversePath == "" || m.Notice {
 		return nil
 	}
 	about := map[dsn.Kind][]queue.Recipient{}
-	add := func(k dsn.Kind, i int) { about[k] = append(about[k], withUnasked(m, m.Recipients[i])) }
+	add := func(k dsn.Kind, i int, r queue.Recipient) { about[k] = append(about[k], rs.withUnasked(m, i, r)) }
 	for _, r := range o.Rcpts {
 		if rc := m.Recipients[r.Index]; (rc.State == queue.Failed || rc.State == queue.Expired) && rc.Notify.Wants(queue.NotifyFailure) {
-			about[dsn.Failed] = append(about[dsn.Failed], withUnasked(m, onceInDoubt(m, r.Index)))
+			add(dsn.Failed, r.Index, onceInDoubt(m, r.Index))
 		}
 	}
 	for _, i := range relayed {
-		add(dsn.Relayed, i)
+		add(dsn.Relayed, i, m.Recipients[i])
 	}
 	for _, i := range m.Pending() {
 		if o.Warned && wantsDelay(m, m.Recipients[i].Notify) {
-			add(dsn.Delayed, i)
+			add(dsn.Delayed, i, m.Recipients[i])
 		}
 	}
 	return about
@@ -79,16 +79,16 @@ func onceInDoubt(m *queue.Message, i int) queue.Recipient {
 	return r
 }
 
-// withUnasked adds to what was said about a recipient why others were not even
-// asked: its sender is to hear of every upstream. It stands for what such a one
-// said before, but for a refusal for good: that is the better reason. That
-// somebody could not be reached, before, is none any more.
-func withUnasked(m *queue.Message, r queue.Recipient) queue.Recipient {
+// withUnasked adds to what was said about recipient i why others who may carry the
+// message there were not even asked: its sender is to hear of each. It stands for
+// what such a one said before, but for a refusal for good: that is the better
+// reason. That somebody could not be reached, before, is none any more.
+func (rs Routes) withUnasked(m *queue.Message, i int, r queue.Recipient) queue.Recipient {
 	for _, f := range m.Refusals {
 		truer := func(a queue.Answer) bool {
 			return a.Upstream == f.Upstream && (a.Permanent() && weighs(relay.Scope(a.Scope)) || !a.At.Before(f.Answer.At))
 		}
-		if !unasked(f) || slices.ContainsFunc(r.Said, truer) {
+		if !unasked(f) || !slices.Contains(rs.carriers(m, i), f.Upstream) || slices.ContainsFunc(r.Said, truer) {
 			continue
 		}
 		if last := r.Last; last.String() == "" || last.Code == 0 && r.Doubt == nil && last.At.Before(f.Answer.At) {
@@ -166,13 +166,13 @@ func (d *Dispatcher) Notice(m queue.Message) *queue.NewMessage {
 	}
 	m.Recipients = slices.Clone(m.Recipients)
 	m.Record(o.Rcpts)
-	r := dsn.Report{Kind: dsn.Failed, Message: m, About: topics(&m, o, nil)[dsn.Failed], Alone: true}
-	if len(r.About) == 0 {
-		return nil
-	}
 	d.mu.Lock()
 	c := d.config
 	d.mu.Unlock()
+	r := dsn.Report{Kind: dsn.Failed, Message: m, About: c.Routes.topics(&m, o, nil)[dsn.Failed], Alone: true}
+	if len(r.About) == 0 {
+		return nil
+	}
 	n, _ := d.notice(c, r, now)
 	if n != nil {
 		d.mu.Lock()

@@ -62,7 +62,7 @@ func TestTopics(t *testing.T) {
 		m.ReversePath = "ann@example.com"
 		c.edit(&m, &o)
 		got := map[dsn.Kind]string{}
-		for k, about := range topics(&m, o, relayed) {
+		for k, about := range NewRoutes(nil).topics(&m, o, relayed) {
 			var names []string
 			for _, r := range about {
 				name, _, _ := strings.Cut(r.Address, "@")
