@@ -3,7 +3,6 @@ package main
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -42,12 +41,12 @@ func (t *table) fit(width int, give ...int) {
 
 // shorten cuts a text, and shows that it did. How many more there are stays.
 func shorten(s string, width int) string {
-	if utf8.RuneCountInString(s) <= width {
+	if columns(s) <= width {
 		return s
 	}
 	more := ""
 	if i := strings.LastIndex(s, " +"); i >= 0 && len(s)-i < width && strings.Trim(s[i+2:], "0123456789") == "" {
 		s, more = s[:i], s[i:]
 	}
-	return string([]rune(s)[:width-1-len(more)]) + "…" + more
+	return upTo(s, width-1-len(more)) + "…" + more
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"mailroam/queue"
 )
@@ -74,7 +73,7 @@ func (t *table) widths() (widths []int) {
 	for _, row := range t.rows {
 		for i, c := range row {
 			if i < len(row)-1 || i == len(widths)-1 {
-				widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+				widths[i] = max(widths[i], columns(c.text))
 			}
 		}
 	}
@@ -90,7 +89,7 @@ func (t *table) print(w io.Writer) {
 		for i, c := range row {
 			line.WriteString(t.colour.in(c.style, c.text))
 			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(c.text))+2))
+				line.WriteString(strings.Repeat(" ", max(0, widths[i]-columns(c.text))+2))
 			}
 		}
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))

@@ -134,13 +134,13 @@ func (p probing) printFound() func(string, int, gateway.ProbeStep) {
 		for _, url := range u.URLs {
 			text := u.Name + "  " + url.Address()
 			endpoints[u.Name] = append(endpoints[u.Name], text)
-			width = max(width, utf8.RuneCountInString(text))
+			width = max(width, columns(text))
 		}
 	}
 	return func(upstream string, endpoint int, s gateway.ProbeStep) {
 		where := endpoints[upstream][endpoint]
 		t := table{colour: p.colour}
-		t.add(append([]cell{{where + strings.Repeat(" ", width-utf8.RuneCountInString(where)), dim}}, stepCells(s)...)...)
+		t.add(append([]cell{{where + strings.Repeat(" ", width-columns(where)), dim}}, stepCells(s)...)...)
 		t.print(p.out)
 	}
 }
