@@ -205,8 +205,13 @@ func (l *leg) charge(j *Judgement, now time.Time) health.Fault {
 	case j.Accepted:
 		l.d.senders.accept(u, from)
 	case j.Sender:
-		k := slices.IndexFunc(j.Results, func(r queue.RcptResult) bool { return r.Last.Scope == string(relay.ScopeSender) })
-		said := j.Results[k].Last.String() // of others it may have said something else
+		var said string
+		for _, r := range j.Results { // of other recipients it may have said something else
+			if r.Last.Scope == string(relay.ScopeSender) {
+				said = r.Last.String()
+				break
+			}
+		}
 		many := l.d.senders.refuse(u, from, said, now)
 		for i := range j.Refusals { // asking before that would find the sender blocked
 			j.Refusals[i].Until = latest(j.Refusals[i].Until, l.d.senders.until(u, from, now).UTC())
